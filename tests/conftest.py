@@ -1,0 +1,127 @@
+"""What every test stands on: which package is tested, checked shapes, no network, no environment of the user's."""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MARKED_FOLDERS = ("parity", "tpu", "ray", "browser", "image", "long")
+ON_PATH = "checkout, not installed"
+LOOPBACK = ("127.", "::1", "localhost")
+
+_hub_home = tempfile.mkdtemp(prefix="cogvae-tests-")
+atexit.register(shutil.rmtree, _hub_home, ignore_errors=True)
+
+
+def _set_environment(kind: str) -> None:
+    """The same environment everywhere, for this process and for the commands that tests start."""
+    for name in [name for name in os.environ if name.startswith(("COGVAE_", "HF_", "HUGGING_FACE_"))]:
+        if name != "COGVAE_TEST_INSTALLED":
+            del os.environ[name]
+    os.environ["HF_HOME"] = _hub_home  # an empty Hub cache, and no token
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["PYTHONSAFEPATH"] = "1"  # or a Python that a test starts would import from its current folder
+    if kind == ON_PATH:
+        os.environ["PYTHONPATH"] = str(ROOT)
+
+
+def _check_shapes() -> None:
+    """Types and shapes in model/ are checked at run time, and jax refuses to promote ranks or dtypes by itself."""
+    import jax
+    from jaxtyping import install_import_hook
+
+    early = [name for name in sys.modules if name.startswith("cogvae_cli.model.")]
+    if early:
+        raise pytest.UsageError(f"{', '.join(early)} came in before the hook that checks its shapes")
+    importlib.import_module("cogvae_cli.model.config")  # unhooked: it has no arrays and refuses wrong types in words
+    install_import_hook("cogvae_cli.model", "beartype.beartype")
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+def _forbid_network() -> None:
+    """Fails a connection to any other machine, as if there were no network."""
+
+    def refuse(event: str, args: tuple[object, ...]) -> None:
+        if event == "socket.connect" and isinstance(args[1], tuple):
+            host = str(args[1][0])
+        elif event == "socket.getaddrinfo":
+            host = str(args[0])
+        else:
+            return
+        if not host.startswith(LOOPBACK):
+            raise OSError(f"tests have no network, and this one asked for {host}")
+
+    sys.addaudithook(refuse)
+
+
+def _tested_package() -> tuple[Path, str]:
+    """Folder of the package that the tests import, and how it got there."""
+    spec = importlib.util.find_spec("cogvae_cli")
+    if spec is None or spec.origin is None:
+        raise pytest.UsageError("cogvae is not installed, and the checkout is not on PYTHONPATH")
+    folder = Path(spec.origin).resolve().parent
+    if folder != ROOT / "cogvae_cli":
+        return folder, "installed"
+    try:
+        direct = importlib.metadata.distribution("cogvae").read_text("direct_url.json") or "{}"
+    except importlib.metadata.PackageNotFoundError:
+        return folder, ON_PATH
+    if json.loads(direct).get("dir_info", {}).get("editable"):
+        return folder, "checkout, installed as editable"
+    raise pytest.UsageError(
+        f"{folder} hides the installed package: take it off PYTHONPATH, or run pytest, not python -m"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    folder, kind = _tested_package()
+    if kind != "installed" and os.environ.get("COGVAE_TEST_INSTALLED") == "1":
+        raise pytest.UsageError(f"COGVAE_TEST_INSTALLED=1 asks for the installed package, but {folder} is the {kind}")
+    _set_environment(kind)
+    _check_shapes()
+    _forbid_network()
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    folder, kind = _tested_package()
+    return f"cogvae: {folder} ({kind})"
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A folder named for a mark is imported only when -m asks for that mark: its modules need more than we install."""
+    if collection_path.parent != ROOT / "tests" or collection_path.name not in MARKED_FOLDERS:
+        return None
+    wanted = re.findall(r"(?<!not )\b\w+", config.option.markexpr)
+    return None if collection_path.name in wanted else True
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Numbers that are the same in every run."""
+    return np.random.default_rng(20)
+
+
+@pytest.fixture(scope="session")
+def package() -> Path:
+    """Folder of the package under test."""
+    return _tested_package()[0]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Folder that holds README.md and tests/."""
+    return ROOT
