@@ -1,0 +1,1 @@
+"""The CogVideoX VAE in JAX and Flax NNX; opens no file and prints nothing."""

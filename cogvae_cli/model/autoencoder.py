@@ -1,0 +1,257 @@
+"""The VAE as a user holds it: whole arrays, streams of chunks, or one chunk at a time.
+
+Axes: B batch, T time, H height, W width; t h w are those of latents (4 and 8 times fewer), z their channels.
+Frames are in [-1, 1] as floats, 0..255 as uint8; latents are unscaled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Bool, Float, UInt8
+
+from cogvae_cli.errors import InputError, NonFiniteError, UsageError
+from cogvae_cli.model import chunks, weights
+from cogvae_cli.model.config import SPACE, ModelSource, VAEConfig
+from cogvae_cli.model.numerics import Numerics
+from cogvae_cli.model.vae import Caches, DecodedChunk, EncodedChunk, Network, Part, decode_step, encode_step
+
+ArrayLike = jax.Array | np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Posterior:
+    """The distribution of the latents: a diagonal Gaussian, clamped log-variance. Its mode is the mean."""
+
+    mean: Float[Array, "B t h w z"]
+    logvar: Float[Array, "B t h w z"]
+
+
+class VAE:
+    """A CogVideoX VAE with its weights.
+
+    Encodes frames [B T H W 3] into a posterior over latents [B t h w z] and decodes latents into frames.
+    Any T goes in; it is cut into chunks as upstream cuts it, so only 1, 8k and 8k+1 frames come back as many.
+    The scaling factor is never applied here: multiply latents for a diffusion model, divide before decoding.
+    Weights go to the device when a direction is first used.
+    Reference: diffusers AutoencoderKLCogVideoX.
+    """
+
+    def __init__(
+        self,
+        config: VAEConfig,
+        tensors: weights.Tensors,
+        source: ModelSource,
+        *,
+        encode: Numerics,
+        decode: Numerics,
+    ) -> None:
+        weights.check(config, tensors)
+        self.config = config
+        self.source = source
+        self._tensors = tensors
+        self._networks: dict[Part, Network] = {
+            "encoder": Network(config, "encoder", encode),
+            "decoder": Network(config, "decoder", decode),
+        }
+        self._params: dict[Part, nnx.State[Any, Any]] = {}
+
+    @property
+    def scaling_factor(self) -> float:
+        """Latents times this have about unit deviation."""
+        return self.config.scaling_factor
+
+    @property
+    def encode_dtype(self) -> str:
+        return self._networks["encoder"].numerics.dtype
+
+    @property
+    def decode_dtype(self) -> str:
+        return self._networks["decoder"].numerics.dtype
+
+    def encode(self, frames: Float[ArrayLike, "B T H W 3"]) -> Posterior:
+        """Frames in [-1, 1] to the posterior of their latents.
+
+        Raises InputError for another shape or dtype or sides that are no multiple of 8, NonFiniteError for NaN or Inf.
+        """
+        frames = _floats(frames, "frames", "B T H W 3")
+        parts = list(self._encode_chunks(_cut(frames, chunks.encode_plan(frames.shape[1]))))
+        return Posterior(
+            jnp.concatenate([part.mean for part in parts], axis=1),
+            jnp.concatenate([part.logvar for part in parts], axis=1),
+        )
+
+    def decode(self, latents: Float[ArrayLike, "B t h w z"]) -> Float[Array, "B T H W 3"]:
+        """Unscaled latents to frames, in [-1, 1] but for overshoot, which is not clamped.
+
+        T = 4(t-1)+1 for odd t, 4t for even t. Raises InputError for another shape, NonFiniteError for NaN or Inf.
+        """
+        latents = _floats(latents, "latents", "B t h w z")
+        self._check_latents(latents.shape)
+        plan = chunks.decode_plan(latents.shape[1])
+        return jnp.concatenate([part.frames for part in self._decode_chunks(_cut(latents, plan))], axis=1)
+
+    def encode_stream(self, frames: Iterable[Float[ArrayLike, "B _ H W 3"]]) -> Iterator[Posterior]:
+        """Encodes a stream of any length in constant memory.
+
+        Takes pieces of any number of frames and regroups them into 9, 8, 8, ...; yields a posterior of 3, 2, 2, ...
+        latent frames for each. The frames must add up to 1 or 8k+1: a partial tail raises InputError, after all whole
+        chunks were yielded. A single frame is encoded alone.
+        """
+        pieces = (_floats(piece, "frames", "B T H W 3") for piece in frames)
+        regrouped = regroup(pieces, chunks.FIRST_FRAMES, chunks.FRAMES, "frames")
+        for part in self._encode_chunks(regrouped):
+            yield Posterior(part.mean, part.logvar)
+
+    def decode_stream(
+        self, latents: Iterable[Float[ArrayLike, "B _ h w z"]], *, length: int | None = None
+    ) -> Iterator[Float[Array, "B T H W 3"]]:
+        """Decodes a stream of latents in constant memory.
+
+        Takes pieces of any number of latent frames and regroups them into 3, 2, 2, ..., the plan of an odd number;
+        for an even number give `length`, for its plan is 2, 2, ... A partial tail raises InputError.
+        """
+        even = length is not None and length % 2 == 0
+        pieces = (_floats(piece, "latents", "B t h w z") for piece in latents)
+        first = chunks.LATENTS if even else chunks.FIRST_LATENTS
+        for part in self._decode_chunks(regroup(pieces, first, chunks.LATENTS, "latents")):
+            yield part.frames
+
+    def encode_chunk(
+        self, frames: Float[ArrayLike, "B T H W 3"] | UInt8[ArrayLike, "B T H W 3"], caches: Caches
+    ) -> tuple[EncodedChunk, Caches]:
+        """Starts encoding one chunk and returns at once; results are on the device. `caches` is consumed.
+
+        `caches` is None at the start of a clip. Chunks hold 9 frames at first and 8 later, sides multiples of 8.
+        """
+        self._check_frames(frames.shape)
+        params = self._place("encoder")
+        chunk, caches = encode_step(params, frames, caches, network=self._networks["encoder"])
+        return chunk, caches
+
+    def decode_chunk(
+        self, latents: Float[ArrayLike, "B t h w z"], caches: Caches, *, pixels: bool = True
+    ) -> tuple[DecodedChunk, Caches]:
+        """Starts decoding one chunk to uint8 pixels, or to floats; as `encode_chunk` otherwise. 3 latents, then 2."""
+        self._check_latents(latents.shape)
+        params = self._place("decoder")
+        chunk, caches = decode_step(params, latents, caches, network=self._networks["decoder"], pixels=pixels)
+        return chunk, caches
+
+    def _encode_chunks(self, pieces: Iterable[Float[ArrayLike, "B _ H W 3"]]) -> Iterator[EncodedChunk]:
+        return _one_ahead(self.encode_chunk, pieces, "latent frame")
+
+    def _decode_chunks(self, pieces: Iterable[Float[ArrayLike, "B _ h w z"]]) -> Iterator[DecodedChunk]:
+        return _one_ahead(functools.partial(self.decode_chunk, pixels=False), pieces, "frame")
+
+    def _place(self, part: Part) -> nnx.State[Any, Any]:
+        if part not in self._params:
+            self._params[part] = jax.device_put(weights.to_params(self._networks[part], self._tensors))
+        return self._params[part]
+
+    def _check_frames(self, shape: tuple[int, ...]) -> None:
+        height, width = shape[2:4]
+        if height % SPACE or width % SPACE or not height or not width:
+            raise InputError(
+                f"frames of {width}x{height} can't be encoded: both sides must be multiples of {SPACE}",
+                "pad or crop them, or use encode_file, which pads and records the true size",
+            )
+
+    def _check_latents(self, shape: tuple[int, ...]) -> None:
+        if shape[-1] != self.config.latent_channels or 0 in shape:
+            raise InputError(
+                f"latents of shape {list(shape)} don't fit: [B t h w {self.config.latent_channels}] is needed",
+                "axes are batch, time, height, width, channels; torch's [B C T H W] must be transposed",
+            )
+
+
+Out = TypeVar("Out", EncodedChunk, DecodedChunk)
+
+
+def _one_ahead(
+    step: Callable[[ArrayLike, Caches], tuple[Out, Caches]], pieces: Iterable[ArrayLike], what: str
+) -> Iterator[Out]:
+    """Runs the step over the pieces; the next one is under way while the last is checked and handed out."""
+    caches, waiting, done = None, None, 0
+    for piece in pieces:
+        part, caches = step(piece, caches)
+        if waiting is not None:
+            yield _checked(waiting, done, what)
+            done += waiting.finite.shape[1]
+        waiting = part
+    if waiting is not None:
+        yield _checked(waiting, done, what)
+
+
+def _checked(part: Out, before: int, what: str) -> Out:
+    check_finite(part.finite, before, what)
+    return part
+
+
+def check_finite(finite: Bool[ArrayLike, "B T"], before: int, what: str) -> None:
+    """Raises NonFiniteError naming the first frame that isn't finite; `before` frames of the clip came earlier."""
+    whole = np.asarray(finite).all(axis=0)
+    if not whole.all():
+        raise NonFiniteError(
+            f"{what} {before + int(np.argmin(whole))} holds NaN or Inf",
+            "compute in float32 (--dtype float32), and check that the input and the weights are finite",
+        )
+
+
+def regroup(pieces: Iterable[ArrayLike], first: int, rest: int, what: str) -> Iterator[ArrayLike]:
+    """Cuts a stream of arrays [B T ...] into `first` and then `rest` frames a piece.
+
+    Raises InputError at the end if frames are left over; a lone frame is a clip of its own (an image).
+    """
+    held: list[ArrayLike] = []
+    size, done = first, 0
+    for piece in pieces:
+        held.append(piece)
+        while (count := sum(part.shape[1] for part in held)) >= size:
+            whole = _join(held)
+            yield whole[:, :size]
+            held = [whole[:, size:]] if count > size else []
+            done, size = done + size, rest
+    left = sum(part.shape[1] for part in held)
+    if left == 1 and done == 0:
+        yield _join(held)
+    elif left:
+        raise InputError(
+            f"{done + left} {what} can't be cut into {first} and then {rest} at a time: {left} are left over",
+            "pad the tail by repeating its last frame, or drop what is over",
+        )
+    elif not done:
+        raise InputError(f"the stream held no {what}")
+
+
+def _join(parts: list[ArrayLike]) -> ArrayLike:
+    if len(parts) == 1:
+        return parts[0]
+    if all(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate(parts, axis=1)
+    return jnp.concatenate(parts, axis=1)
+
+
+def _cut(array: ArrayLike, plan: tuple[int, ...]) -> Iterator[ArrayLike]:
+    start = 0
+    for length in plan:
+        yield array[:, start : start + length]
+        start += length
+
+
+def _floats(array: ArrayLike, what: str, axes: str) -> ArrayLike:
+    """The array as it is, once its rank and dtype are known to be right."""
+    if not isinstance(array, jax.Array | np.ndarray):
+        raise UsageError(f"{what} are {type(array).__name__}, not a numpy or jax array")
+    if array.ndim != 5 or (axes.endswith("3") and array.shape[-1] != 3) or 0 in array.shape:
+        raise InputError(f"{what} have shape {list(array.shape)}; [{axes}] is needed")
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise InputError(f"{what} are {array.dtype}; floats are needed", "pixels 0..255 become x / 127.5 - 1")
+    return array.astype(np.float32) if array.dtype == np.float64 else array
