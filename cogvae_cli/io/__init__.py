@@ -1,0 +1,1 @@
+"""Files: video, latents, weights and where to find them. Never imports jax."""

@@ -1,0 +1,40 @@
+"""Building a VAE from a name: find its files, read them, check them against each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cogvae_cli.model.autoencoder import VAE
+
+
+def load(
+    model: str, *, dtype: str | None = None, precision: str | None = None, revision: str | None = None
+) -> VAE:
+    """The VAE of that name, ready to encode and decode.
+
+    model: `tiny`, a preset (`cogvideox-2b`, ...), a Hub id, a folder or a .safetensors file in diffusers' form.
+    dtype: compute dtype of both directions, `float32`, `bfloat16` or `float16`. By default the encoder runs in
+    float32, and the decoder in bfloat16 on TPU and GPU, in float32 on CPU.
+    precision: of float32 products, `highest` (default), `high` or `default`. Only TPUs and GPUs have less than highest.
+    revision: commit, tag or branch on the Hub; presets are pinned to a commit.
+    Raises ModelError for what is no CogVideoX VAE, HubError when the Hub can't serve it, UsageError for bad options.
+    """
+    from cogvae_cli.io import hub, weights
+    from cogvae_cli.model.autoencoder import VAE
+    from cogvae_cli.model.numerics import Numerics
+
+    precision = precision or "highest"
+    encode = Numerics(dtype or "float32", precision)
+    decode = Numerics(dtype or _decode_dtype(), precision)
+    files = hub.find_model(model, revision=revision)
+    config = weights.read_config(files)
+    tensors = weights.read_tensors(files)
+    return VAE(config, tensors, weights.source_of(files, tensors), encode=encode, decode=decode)
+
+
+def _decode_dtype() -> str:
+    """bfloat16 where a chip is made for it: decoding loses next to nothing by it, encoding a lot."""
+    import jax
+
+    return "float32" if jax.devices()[0].platform == "cpu" else "bfloat16"
