@@ -1,0 +1,120 @@
+"""Decoding one stream of a container to its end, with damage found instead of passed on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Generator, Iterator
+from fractions import Fraction
+
+import av
+from av.codec.context import ThreadType
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+from cogvae_cli.errors import VideoError
+from cogvae_cli.io.rates import exact_fraction
+
+
+@dataclasses.dataclass
+class Reach:
+    """How far the packets reach that were read of a file."""
+
+    packets: int = 0
+    """Of the stream that is decoded."""
+    end: Fraction = Fraction(0)
+    """Seconds at which its last one ends."""
+    end_of_all: Fraction = Fraction(0)
+    """Seconds at which the last one of any stream ends."""
+
+
+class Decoder:
+    """Iterator over the frames of one stream in presentation order, and how far the file's packets reach.
+
+    Raises VideoError where data is damaged or missing. Whatever it gave out until then is a gapless start of the video:
+    frames that the decoder still held back are dropped, for those between them may be lost.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream, lack: Callable[[Reach], str | None]) -> None:
+        """`lack` says what a file lacks whose packets all were read without an error, None for nothing."""
+        self._container, self._stream, self._lack = container, stream, lack
+        # Slices only: with frame threads FFmpeg drops the errors of the last packets without a word.
+        stream.thread_type = ThreadType.SLICE
+        # A lost packet leaves this mark on a transport stream where two are joined too; frames carry it if it matters.
+        self._trusts_packets = "mpegts" in container.format.name.split(",")
+        self._frames = self._decode()
+        self._ahead: av.VideoFrame | None = None
+        self._given = 0
+        self._reach = Reach()
+
+    def __iter__(self) -> Iterator[av.VideoFrame]:
+        return self
+
+    def __next__(self) -> av.VideoFrame:
+        frame = self.peek()
+        if frame is None:
+            raise StopIteration
+        self._ahead = None
+        self._given += 1
+        return frame
+
+    def peek(self) -> av.VideoFrame | None:
+        """The frame that comes next, or None at the end."""
+        if self._ahead is None:
+            self._ahead = next(self._frames, None)
+        return self._ahead
+
+    def close(self) -> None:
+        """Lets go of the frames that nobody asked for, and of the reader: a cycle would keep the codec's memory."""
+        self._frames.close()
+        self._ahead = None
+        self._lack = _lacks_nothing
+
+    def _decode(self) -> Generator[av.VideoFrame, None, None]:
+        try:
+            for packet in self._container.demux():
+                if packet.size:
+                    self._note(packet)
+                elif packet.dts is not None:
+                    continue  # a frame that shows the one before it again, not the end
+                elif packet.stream is self._stream:  # the end: the decoder gives out what it held back
+                    self._check_whole()
+                if packet.stream is self._stream:
+                    yield from self._frames_of(packet)
+        except av.FFmpegError as error:
+            raise self._damage(error.strerror) from error
+
+    def _frames_of(self, packet: Packet[Stream]) -> Iterator[av.VideoFrame]:
+        if packet.is_corrupt and not self._trusts_packets:
+            raise self._damage()
+        for frame in packet.decode():
+            if not isinstance(frame, av.VideoFrame) or frame.is_corrupt:  # made up in part
+                raise self._damage()
+            yield frame
+
+    def _check_whole(self) -> None:
+        lack = self._lack(self._reach)
+        if lack:
+            raise VideoError(f"it is truncated: {self._count()} could be read, but {lack}")
+
+    def _damage(self, why: str | None = None) -> VideoError:
+        detail = f" ({why})" if why else ""
+        read = f"{self._count()} could be read"
+        return VideoError(f"it is damaged or truncated: {read}, then the data breaks off{detail}")
+
+    def _count(self) -> str:
+        return f"{self._given} frame{'' if self._given == 1 else 's'}"
+
+    def _note(self, packet: Packet[Stream]) -> None:
+        tick = exact_fraction(packet.time_base)
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        end = Fraction(0) if stamp is None or tick is None else (stamp + (packet.duration or 0)) * tick
+        self._reach.end_of_all = max(self._reach.end_of_all, end)
+        if packet.stream is self._stream:
+            self._reach.packets += 1
+            self._reach.end = max(self._reach.end, end)
+
+
+def _lacks_nothing(reach: Reach) -> None:
+    """For a decoder that is closed."""

@@ -1,0 +1,96 @@
+"""Opening a local video file: only local files and known containers reach FFmpeg, whatever the file's name."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from cogvae_cli.errors import VideoError
+
+_PICTURES = ("image2", "png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe", "gif", "apng")
+_CONTAINERS = ("mov", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "ivf", "nut")
+_STREAMS = ("mxf", "h264", "hevc", "m4v", "obu", "av1", "vvc", "dv", "yuv4mpegpipe", "mjpeg", "rm", "swf", "gxf")
+_SOUND = ("wav", "mp3", "flac", "aac", "aiff", "ac3", "eac3", "caf", "w64")  # so that they're named, not "unknown"
+
+# Playlists (hls, dash, concat) and devices would open other files than the one that was named: they aren't here.
+_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": ",".join((*_CONTAINERS, *_STREAMS, *_PICTURES, *_SOUND)),
+    "pattern_type": "none",  # frame%03d.png is one file of that name
+}
+_NOT_VIDEO = "is not a video, or not of a kind that is read here"
+
+
+def silence() -> None:
+    """Stops FFmpeg's own messages: what is wrong is said once, in an exception."""
+    av.logging.set_level(None)
+
+
+def open_video(path: Path) -> InputContainer:
+    """Opens a local file for reading; the caller closes it. Raises VideoError with one line that says what is wrong."""
+    _check_file(path)
+    silence()
+    try:
+        # "file:" keeps FFmpeg from taking a name such as http:clip.mp4 for an address.
+        return av.open(f"file:{path.absolute()}", mode="r", options=dict(_OPTIONS))
+    except av.FFmpegError as error:
+        raise VideoError(f"{path}: {_reason(path, error)}") from error
+    except UnicodeError as error:
+        raise VideoError(f"{path}: its name or its tags are not text ({error})") from error
+
+
+def video_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The video stream that FFmpeg holds for the main one. Raises VideoError where there is none."""
+    best = container.streams.best("video")
+    if isinstance(best, VideoStream) and not is_cover(best):
+        return best
+    videos = [stream for stream in container.streams.video if not is_cover(stream)]
+    if videos:
+        return videos[0]
+    others = [f"{stream.type}: {_codec_name(stream.codec_context)}" for stream in container.streams.audio]
+    covers = ["cover art"] if container.streams.video else []
+    held = ", ".join([*others, *covers]) or "nothing that can be decoded"
+    raise VideoError(f"{path}: has no video stream, only {held}")
+
+
+def is_cover(stream: VideoStream) -> bool:
+    """Whether the stream is a picture attached to a recording, not video."""
+    return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _codec_name(context: object) -> str:
+    name = getattr(context, "name", None)
+    return name if isinstance(name, str) else "unknown"
+
+
+def _check_file(path: Path) -> None:
+    try:
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise VideoError(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:
+        raise VideoError(f"{path}: can't be read ({error})") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise VideoError(f"{path}: is a folder, not a video")
+    if not stat.S_ISREG(status.st_mode):
+        raise VideoError(f"{path}: is not a regular file")
+    if status.st_size == 0:
+        raise VideoError(f"{path}: is empty (0 bytes)")
+    if not os.access(path, os.R_OK):
+        raise VideoError(f"{path}: can't be read (permission denied)")
+
+
+def _reason(path: Path, error: av.FFmpegError) -> str:
+    with path.open("rb") as file:
+        head = file.read(12)
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free"):
+        return "is truncated or damaged: the part that describes the video (moov) is missing or broken"
+    if isinstance(error, av.error.InvalidDataError | av.error.ArgumentError | av.error.EOFError):
+        return _NOT_VIDEO
+    return f"can't be read as a video ({error.strerror or error})"

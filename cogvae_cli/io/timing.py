@@ -1,0 +1,71 @@
+"""When frames are shown: the time stamps of a video, its rate, and whether the rate varies."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from fractions import Fraction
+
+from cogvae_cli.io.rates import snapped
+
+FALLBACK_RATE = Fraction(25)
+"""Rate of a video whose file names none and whose frames have no time stamps."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """Times of all frames of a video, known when it was read to its end."""
+
+    frames: int
+    rate: Fraction
+    """Frames a second: the constant rate, or the mean one where it varies."""
+    variable: bool
+    times: tuple[Fraction, ...] | None
+    """Seconds from the first frame to each frame; only where the rate varies."""
+
+
+class Clock:
+    """Collects the time stamp of one frame after the other, in presentation order."""
+
+    def __init__(self, tick: Fraction | None, rates: Sequence[Fraction | None]) -> None:
+        """Takes the stamps' unit in seconds, and the rates that the file names, best first."""
+        self._tick = tick
+        self._rates = [rate for rate in rates if rate is not None]
+        self._stamps: list[int | None] = []
+
+    def add(self, stamp: int | None) -> None:
+        """Takes the next frame's time stamp in ticks; None where the file has none."""
+        self._stamps.append(stamp)
+
+    def timing(self) -> tuple[Timing, str | None]:
+        """The times of all frames, and a notice where the stamps can't be used and the rate was taken instead."""
+        stamps = [stamp for stamp in self._stamps if stamp is not None]
+        count = len(self._stamps)
+        named = snapped(self._rates[0]) if self._rates else FALLBACK_RATE
+        constant = Timing(frames=count, rate=named, variable=False, times=None)
+        if count <= 1:
+            return constant, None if self._rates else f"the file names no frame rate; {named} is taken"
+        if self._tick is None or len(stamps) < count:
+            return constant, f"frames have no time stamps; {named} frames a second is taken"
+        if any(later <= earlier for earlier, later in itertools.pairwise(stamps)):
+            return constant, f"time stamps stand still or run back; {named} frames a second is taken"
+        return _from_stamps(stamps, self._tick, self._rates), None
+
+
+def _from_stamps(stamps: list[int], tick: Fraction, rates: list[Fraction]) -> Timing:
+    count = len(stamps)
+    mean = (count - 1) / ((stamps[-1] - stamps[0]) * tick)
+    for rate in (*rates, mean):
+        for candidate in dict.fromkeys((snapped(rate), rate)):
+            if _is_constant(stamps, tick, candidate):
+                return Timing(frames=count, rate=candidate, variable=False, times=None)
+    times = tuple((stamp - stamps[0]) * tick for stamp in stamps)
+    return Timing(frames=count, rate=snapped(mean.limit_denominator(1001)), variable=True, times=times)
+
+
+def _is_constant(stamps: list[int], tick: Fraction, rate: Fraction) -> bool:
+    """Whether every stamp is within rounding of that rate: one tick, and less than half a frame."""
+    period = 1 / (rate * tick)  # ticks of one frame
+    slack = min(Fraction(1), period / 2 - Fraction(1, 1000))
+    return all(abs(stamp - stamps[0] - index * period) <= slack for index, stamp in enumerate(stamps))
