@@ -13,6 +13,17 @@ from diffusers import AutoencoderKLCogVideoX
 from random_weights import random_tensors
 
 from cogvae_cli.model.config import VAEConfig
+from cogvae_cli.model.tiling import Tiling
+
+
+def tile(vae: AutoencoderKLCogVideoX, tiling: Tiling) -> None:
+    """Lets the reference compute in the same tiles."""
+    vae.enable_tiling(
+        tile_sample_min_height=tiling.height,
+        tile_sample_min_width=tiling.width,
+        tile_overlap_factor_height=tiling.overlap_height / tiling.height,
+        tile_overlap_factor_width=tiling.overlap_width / tiling.width,
+    )
 
 
 def reference_vae(config: VAEConfig, tensors: dict[str, np.ndarray] | None = None) -> AutoencoderKLCogVideoX:

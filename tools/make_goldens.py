@@ -25,6 +25,8 @@ def main() -> None:
     arrays = {}
     for case in goldens.CASES:
         vae = reference.reference_vae(case.config)
+        if case.tiling:
+            reference.tile(vae, case.tiling)
         outputs = reference.encode(vae, case.frames()) | {"decoded": reference.decode(vae, case.latents())}
         for name, values in outputs.items():
             key = f"{case.name}/{name}"

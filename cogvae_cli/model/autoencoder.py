@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -18,10 +18,21 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, UInt8
 
 from cogvae_cli.errors import InputError, NonFiniteError, UsageError
-from cogvae_cli.model import chunks, weights
+from cogvae_cli.model import chunks, tiling, weights
 from cogvae_cli.model.config import SPACE, ModelSource, VAEConfig
 from cogvae_cli.model.numerics import Numerics
-from cogvae_cli.model.vae import Caches, DecodedChunk, EncodedChunk, Network, Part, decode_step, encode_step
+from cogvae_cli.model.tiling import Grid, Tiling
+from cogvae_cli.model.vae import (
+    Caches,
+    DecodedChunk,
+    EncodedChunk,
+    Network,
+    Part,
+    clamp_logvar,
+    decode_step,
+    encode_step,
+    to_pixels,
+)
 
 ArrayLike = jax.Array | np.ndarray
 
@@ -41,6 +52,7 @@ class VAE:
     Any T goes in; it is cut into chunks as upstream cuts it, so only 1, 8k and 8k+1 frames come back as many.
     The scaling factor is never applied here: multiply latents for a diffusion model, divide before decoding.
     Weights go to the device when a direction is first used.
+    Set `tiling` to compute big frames in tiles; between two clips, for a clip keeps one plan.
     Reference: diffusers AutoencoderKLCogVideoX.
     """
 
@@ -56,6 +68,7 @@ class VAE:
         weights.check(config, tensors)
         self.config = config
         self.source = source
+        self.tiling: Tiling | None = None
         self._tensors = tensors
         self._networks: dict[Part, Network] = {
             "encoder": Network(config, "encoder", encode),
@@ -75,6 +88,15 @@ class VAE:
     @property
     def decode_dtype(self) -> str:
         return self._networks["decoder"].numerics.dtype
+
+    @property
+    def tensors(self) -> weights.Tensors:
+        """The weights as they were read: torch's names and layout, the dtype they are stored in."""
+        return self._tensors
+
+    def network(self, part: Part) -> tuple[Network, nnx.State[Any, Any]]:
+        """A direction's network and its parameters on the device."""
+        return self._networks[part], self._place(part)
 
     def encode(self, frames: Float[ArrayLike, "B T H W 3"]) -> Posterior:
         """Frames in [-1, 1] to the posterior of their latents.
@@ -132,18 +154,36 @@ class VAE:
         `caches` is None at the start of a clip. Chunks hold 9 frames at first and 8 later, sides multiples of 8.
         """
         self._check_frames(frames.shape)
-        params = self._place("encoder")
-        chunk, caches = encode_step(params, frames, caches, network=self._networks["encoder"])
-        return chunk, caches
+        step = functools.partial(encode_step, self._place("encoder"), network=self._networks["encoder"])
+        grid = self.grid(*frames.shape[2:4])
+        if grid is None:
+            chunk, caches = step(frames, caches)
+            return chunk, caches
+        tiles, caches = tiling.run(functools.partial(step, clamp=False), frames, caches, grid, SPACE)
+        mean, logvar = (
+            tiling.assemble([[getattr(tile, name) for tile in row] for row in tiles], grid=grid, scale=1)
+            for name in ("mean", "logvar")
+        )
+        return EncodedChunk(mean, clamp_logvar(logvar), _all_finite(tiles)), caches
 
     def decode_chunk(
         self, latents: Float[ArrayLike, "B t h w z"], caches: Caches, *, pixels: bool = True
     ) -> tuple[DecodedChunk, Caches]:
         """Starts decoding one chunk to uint8 pixels, or to floats; as `encode_chunk` otherwise. 3 latents, then 2."""
         self._check_latents(latents.shape)
-        params = self._place("decoder")
-        chunk, caches = decode_step(params, latents, caches, network=self._networks["decoder"], pixels=pixels)
-        return chunk, caches
+        step = functools.partial(decode_step, self._place("decoder"), network=self._networks["decoder"])
+        height, width = (side * SPACE for side in latents.shape[2:4])
+        grid = self.grid(height, width)
+        if grid is None:
+            chunk, caches = step(latents, caches, pixels=pixels)
+            return chunk, caches
+        tiles, caches = tiling.run(functools.partial(step, pixels=False), latents, caches, grid, 1)
+        frames = tiling.assemble([[tile.frames for tile in row] for row in tiles], grid=grid, scale=SPACE)
+        return DecodedChunk(to_pixels(frames) if pixels else frames, _all_finite(tiles)), caches
+
+    def grid(self, height: int, width: int) -> Grid | None:
+        """The tiles that frames of that size in pixels are computed in; None if they are computed whole."""
+        return self.tiling.grid(height, width) if self.tiling else None
 
     def _encode_chunks(self, pieces: Iterable[Float[ArrayLike, "B _ H W 3"]]) -> Iterator[EncodedChunk]:
         return _one_ahead(self.encode_chunk, pieces, "latent frame")
@@ -193,6 +233,11 @@ def _one_ahead(
 def _checked(part: Out, before: int, what: str) -> Out:
     check_finite(part.finite, before, what)
     return part
+
+
+def _all_finite(tiles: Sequence[Sequence[EncodedChunk | DecodedChunk]]) -> Bool[Array, "B T"]:
+    """A frame is finite if it is so in every tile."""
+    return functools.reduce(jnp.logical_and, [tile.finite for row in tiles for tile in row])
 
 
 def check_finite(finite: Bool[ArrayLike, "B T"], before: int, what: str) -> None:

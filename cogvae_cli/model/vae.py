@@ -196,20 +196,31 @@ def to_unit(pixels: UInt8[Array, "B T H W 3"]) -> Float[Array, "B T H W 3"]:
     return pixels.astype(jnp.float32) / 127.5 - 1.0
 
 
+@jax.jit
 def to_pixels(values: Float[Array, "B T H W 3"]) -> UInt8[Array, "B T H W 3"]:
     """[-1, 1] to 0..255, rounded to the nearest and clipped."""
     return jnp.round(jnp.clip((values + 1.0) * 127.5, 0.0, 255.0)).astype(jnp.uint8)
 
 
-@functools.partial(jax.jit, static_argnames=("network",), donate_argnames=("caches",))
+@jax.jit
+def clamp_logvar(logvar: Float[Array, "B t h w z"]) -> Float[Array, "B t h w z"]:
+    """The log-variance within the range that upstream allows."""
+    return jnp.clip(logvar, *LOGVAR_RANGE)
+
+
+@functools.partial(jax.jit, static_argnames=("network", "clamp"), donate_argnames=("caches",))
 def encode_step(
     params: nnx.State[Any, Any],
     frames: Float[Array, "B T H W 3"] | UInt8[Array, "B T H W 3"],
     caches: Caches,
     *,
     network: Network,
+    clamp: bool = True,
 ) -> tuple[EncodedChunk, Caches]:
-    """Encodes one chunk: uint8 pixels, or values in [-1, 1]. `caches` is consumed."""
+    """Encodes one chunk: uint8 pixels, or values in [-1, 1]. `caches` is consumed.
+
+    Tiles are blended before their log-variance is clamped, so they ask for it as it is.
+    """
     if frames.dtype == jnp.uint8:
         frames = to_unit(frames)
     encoder = nnx.merge(network.structure(), params)
@@ -217,7 +228,7 @@ def encode_step(
     moments = moments.astype(jnp.float32)
     mean, logvar = jnp.split(moments, 2, axis=-1)
     finite = jnp.isfinite(moments).all(axis=(2, 3, 4))
-    return EncodedChunk(mean, jnp.clip(logvar, *LOGVAR_RANGE), finite), caches
+    return EncodedChunk(mean, clamp_logvar(logvar) if clamp else logvar, finite), caches
 
 
 @functools.partial(jax.jit, static_argnames=("network", "pixels"), donate_argnames=("caches",))
