@@ -80,6 +80,8 @@ def _tested_package() -> tuple[Path, str]:
         direct = importlib.metadata.distribution("cogvae").read_text("direct_url.json") or "{}"
     except importlib.metadata.PackageNotFoundError:
         return folder, ON_PATH
+    if os.environ.get("COGVAE_TEST_INSTALLED") == "0":  # tools/mutants.py means its own copies
+        return folder, ON_PATH
     if json.loads(direct).get("dir_info", {}).get("editable"):
         return folder, "checkout, installed as editable"
     raise pytest.UsageError(
@@ -107,6 +109,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     wanted = re.findall(r"(?<!not )\b\w+", config.option.markexpr)
     return None if collection_path.name in wanted else True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file run in one process, unless they name a group of their own."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.fixture
