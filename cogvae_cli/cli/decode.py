@@ -1,0 +1,66 @@
+"""`cogvae decode`: a latents file into a video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cogvae_cli.cli import options
+from cogvae_cli.cli.terminal import TerminalProgress, bytes_text, print_json, print_lines, speed_text, table
+
+if TYPE_CHECKING:
+    from cogvae_cli.pipeline.decode import DecodeResult
+
+
+def decode(
+    source: Annotated[Path, typer.Argument(metavar="LATENTS", help="The latents file.", show_default=False)],
+    output: options.VideoOut,
+    model: options.ModelOfLatents = None,
+    revision: options.Revision = None,
+    dtype: options.ComputeDtype = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Decode with another model than the one that made the latents.")
+    ] = False,
+    crf: options.Crf = 18,
+    pix_fmt: options.PixFmt = None,
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Decode a latents file into a video.
+
+    The video has the size, the number of frames and the rate of the one that was encoded. The model is the one that
+    made the latents.
+
+    Examples:
+
+      cogvae decode clip.npz -o clip.mp4
+
+      cogvae decode clip.npz -o clip.mkv --crf 10
+
+      cogvae decode clip.npz -o clip.mp4 --model ./my-model/vae
+    """
+    from cogvae_cli.pipeline.decode import DecodeOptions, VideoOptions, decode_file
+
+    video = VideoOptions(crf=crf, pix_fmt=pix_fmt)
+    chosen = DecodeOptions(revision=revision, dtype=dtype, force=force, video=video, overwrite=overwrite)
+    result = decode_file(source, output, model=model, options=chosen, progress=TerminalProgress(quiet=quiet))
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        print_lines(_lines(result))
+
+
+def _lines(result: DecodeResult) -> list[str]:
+    time, height, width, channels = result.latents_shape
+    rows = [
+        ("latents", f"{time} frames of {width}x{height}, {channels} channels"),
+        ("model", f"{result.model.name}, computed in {result.compute_dtype}"),
+        ("video", f"{result.frames} frames of {result.width}x{result.height} at {result.rate} frames/s"),
+        ("file", f"{result.output}, {bytes_text(result.output_bytes)}"),
+        ("speed", speed_text(result.frames_per_second, result.compile_seconds)),
+    ]
+    return table(rows)

@@ -1,0 +1,67 @@
+"""`cogvae encode`: a video into a latents file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cogvae_cli.cli import options
+from cogvae_cli.cli.terminal import TerminalProgress, bytes_text, print_json, print_lines, speed_text, table
+from cogvae_cli.model.config import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from cogvae_cli.pipeline.encode import EncodeResult
+
+
+def encode(
+    source: Annotated[Path, typer.Argument(metavar="VIDEO", help="The video file.", show_default=False)],
+    output: options.LatentsOut,
+    model: options.Model = None,
+    revision: options.Revision = None,
+    dtype: options.ComputeDtype = None,
+    store_dtype: Annotated[options.Dtype, typer.Option(help="Number format of the stored latents.")] = "float32",
+    scaled: Annotated[
+        bool, typer.Option("--scaled", help="Store latents times the scaling factor, as diffusion models take them.")
+    ] = False,
+    overwrite: options.Overwrite = False,
+    as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Encode a video into CogVideoX latents.
+
+    Any size and any number of frames go in; edges and tail are padded as the model needs, and decode takes that off
+    again.
+
+    Examples:
+
+      cogvae encode clip.mp4 -o clip.npz
+
+      cogvae encode clip.mp4 -o clip.safetensors --model cogvideox-5b --scaled --store-dtype bfloat16
+
+      cogvae encode clip.mp4 -o clip.npz --model ./my-model/vae --json
+    """
+    from cogvae_cli.pipeline.encode import EncodeOptions, encode_file
+
+    chosen = EncodeOptions(revision=revision, dtype=dtype, store_dtype=store_dtype, scaled=scaled, overwrite=overwrite)
+    progress = TerminalProgress(quiet=quiet)
+    result = encode_file(source, output, model=model or DEFAULT_MODEL, options=chosen, progress=progress)
+    if as_json:
+        print_json(result.as_dict())
+    else:
+        print_lines(_lines(result))
+
+
+def _lines(result: EncodeResult) -> list[str]:
+    time, height, width, channels = result.latents_shape
+    scaled = f", times {result.scaling_factor}" if result.scaled else ""
+    rows = [
+        ("video", f"{result.frames} frames of {result.width}x{result.height} at {result.rate} frames/s"),
+        ("model", f"{result.model.name}, computed in {result.compute_dtype}"),
+        ("latents", f"{time} frames of {width}x{height}, {channels} channels, {result.store_dtype}{scaled}"),
+        ("file", f"{result.output}, {bytes_text(result.output_bytes)}"),
+        ("speed", speed_text(result.frames_per_second, result.compile_seconds)),
+    ]
+    return table(rows)

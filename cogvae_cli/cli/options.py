@@ -1,0 +1,101 @@
+"""The options that commands share, each declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+_MODEL, _VIDEO, _TERMINAL = "Model", "Video", "Terminal"
+
+_MODEL_HELP = (
+    "tiny (built in), cogvideox-2b, cogvideox-5b, cogvideox-5b-i2v, cogvideox1.5-5b, cogvideox1.5-5b-i2v, a Hub id, "
+    "a folder or a .safetensors file."
+)
+
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        envvar="COGVAE_MODEL",
+        metavar="NAME|PATH",
+        rich_help_panel=_MODEL,
+        help=f"{_MODEL_HELP} Default: cogvideox-2b.",
+    ),
+]
+
+ModelOfLatents = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME|PATH",
+        rich_help_panel=_MODEL,
+        help="The model that made the latents. Default: the one that the file names; needed if that was a local path.",
+    ),
+]
+
+Revision = Annotated[
+    str | None,
+    typer.Option(
+        "--revision",
+        metavar="COMMIT",
+        rich_help_panel=_MODEL,
+        help="Commit, tag or branch on the Hub. The named models are pinned to a commit.",
+    ),
+]
+
+ComputeDtype = Annotated[
+    Dtype | None,
+    typer.Option(
+        "--dtype",
+        rich_help_panel=_MODEL,
+        help="Number format to compute in. Default: float32; for decoding on TPU and GPU bfloat16.",
+    ),
+]
+
+Crf = Annotated[
+    int,
+    typer.Option("--crf", min=0, max=51, rich_help_panel=_VIDEO, help="Quality of H.264: 0 loses least, 51 most."),
+]
+
+PixFmt = Annotated[
+    str | None,
+    typer.Option(
+        "--pix-fmt",
+        metavar="FORMAT",
+        rich_help_panel=_VIDEO,
+        help="Pixel format. Default: yuv420p; yuv444p for an odd width or height.",
+    ),
+]
+
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", "-y", help="Replace outputs that are there already, once the new ones are whole.")
+]
+
+AsJson = Annotated[
+    bool, typer.Option("--json", rich_help_panel=_TERMINAL, help="Print one JSON object with every figure.")
+]
+
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", rich_help_panel=_TERMINAL, help="No progress and no notices on stderr.")
+]
+
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", envvar="COGVAE_DEBUG", rich_help_panel=_TERMINAL, help="Show the traceback of an error."),
+]
+
+LatentsOut = Annotated[
+    Path,
+    typer.Option("--output", "-o", metavar="FILE", help="The latents file: .npz or .safetensors.", show_default=False),
+]
+
+VideoOut = Annotated[
+    Path,
+    typer.Option("--output", "-o", metavar="FILE", help="The video, say out.mp4.", show_default=False),
+]

@@ -1,0 +1,238 @@
+"""A latents file into a video, chunk by chunk: memory doesn't grow with length.
+
+One chunk is read ahead, one computes, and the one before it is read back and written meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cogvae_cli.errors import LatentsError, UsageError
+from cogvae_cli.model.chunks import decode_plan, frames_of
+from cogvae_cli.model.config import ModelSource
+from cogvae_cli.pipeline.device import Compiling, check_decoded, named_memory_errors, one_ahead
+from cogvae_cli.pipeline.encode import Dtype
+from cogvae_cli.pipeline.frames import crop
+from cogvae_cli.pipeline.models import check_same, obtain, recorded
+from cogvae_cli.pipeline.progress import Notices, Progress
+from cogvae_cli.pipeline.results import SCHEMA_VERSION, model_facts, rate_text, size_text, variable_rate_notice
+from cogvae_cli.pipeline.stages import Prefetch, WriteBehind
+
+if TYPE_CHECKING:
+    from cogvae_cli.io.latents import LatentsReader
+    from cogvae_cli.io.latents_header import LatentsHeader
+    from cogvae_cli.io.video_writer import VideoWriter, WriteOptions
+    from cogvae_cli.model.autoencoder import VAE
+    from cogvae_cli.model.vae import Caches, DecodedChunk
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """How a video is written."""
+
+    crf: int = 18
+    """Quality of H.264: 0 loses least, 51 most."""
+    pix_fmt: str | None = None
+    """Pixel format; None lets the size decide: yuv420p, or yuv444p for an odd side."""
+
+    def write_options(self, output: Path, size: tuple[int, int], rate: Fraction) -> WriteOptions:
+        """`size` is (width, height). Raises UsageError for what the container or the codec can't hold."""
+        from cogvae_cli.io.video_writer import WriteOptions, container_of
+
+        width, height = size
+        return WriteOptions(width, height, rate, container_of(output), crf=self.crf, pix_fmt=self.pix_fmt)
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """How latents are decoded, all but the model's name."""
+
+    revision: str | None = None
+    """Commit, tag or branch on the Hub, for a model that is named."""
+    dtype: Dtype | None = None
+    """dtype to compute in; by default bfloat16 on TPU and GPU, float32 on CPU."""
+    force: bool = False
+    """Decode with another model than the one that made the latents."""
+    video: VideoOptions = field(default_factory=VideoOptions)
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class DecodeResult:
+    """What was decoded, and what it cost."""
+
+    source: Path
+    output: Path
+    frames: int
+    width: int
+    height: int
+    rate: Fraction
+    variable_rate: bool
+    """Whether the source's rate varied; the video is written at its average."""
+    latents_shape: tuple[int, int, int, int]
+    """[T H W C]"""
+    scaled: bool
+    model: ModelSource
+    compute_dtype: str
+    notices: tuple[str, ...]
+    output_bytes: int
+    seconds: float
+    """Wall time from reading the latents to the file in place, without loading the model."""
+    compile_seconds: float
+
+    @property
+    def frames_per_second(self) -> float:
+        """Speed once compiled."""
+        return self.frames / max(self.seconds - self.compile_seconds, 1e-9)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "kind": "decode",
+            "source": str(self.source),
+            "output": str(self.output),
+            "output_bytes": self.output_bytes,
+            "frames": self.frames,
+            "width": self.width,
+            "height": self.height,
+            "rate": rate_text(self.rate),
+            "variable_rate": self.variable_rate,
+            "latents": {"shape": list(self.latents_shape), "scaled": self.scaled},
+            "model": model_facts(self.model),
+            "compute_dtype": self.compute_dtype,
+            "notices": list(self.notices),
+            "seconds": round(self.seconds, 3),
+            "compile_seconds": round(self.compile_seconds, 3),
+            "frames_per_second": round(self.frames_per_second, 3),
+        }
+
+
+def decode_file(
+    source: str | Path,
+    output: str | Path,
+    *,
+    model: str | VAE | None = None,
+    options: DecodeOptions | None = None,
+    progress: Progress | None = None,
+) -> DecodeResult:
+    """Decodes a latents file into a video of the true size, count and rate that the file records.
+
+    `model` is a name, a path or a loaded model; None takes the one that the file names. It must be the one that made
+    the latents, unless `options.force`. The output appears whole or not at all.
+    Raises LatentsError, ModelError, OutputExistsError, OutputError, UsageError, HubError, NonFiniteError and
+    DeviceMemoryError.
+    """
+    from cogvae_cli.io.latents import open_latents
+    from cogvae_cli.io.outputs import atomic_output, check_output
+
+    source, output = Path(source), Path(output)
+    options, progress = options or DecodeOptions(), progress or Progress()
+    check_output(output, overwrite=options.overwrite, inputs=[source])
+    with open_latents(source) as reader:
+        header = reader.header
+        write = options.video.write_options(output, (header.frames.width, header.frames.height), header.timing.rate)
+        _check_header(source, header, reader.length)
+        vae = _model_for(header, model, options, progress)
+        start = time.perf_counter()
+        with atomic_output(output, overwrite=options.overwrite, inputs=[source]) as part:
+            run = _DecodeRun(vae, header, progress)
+            run.write(reader, part, write)
+    return run.result(source, output, reader.shape, time.perf_counter() - start)
+
+
+def _check_header(source: Path, header: LatentsHeader, length: int) -> None:
+    """Raises LatentsError if the latents give fewer frames than the header promises."""
+    if frames_of(length) < header.frames.count:
+        raise LatentsError(f"{source} records {header.frames.count} frames, but its latents give {frames_of(length)}")
+
+
+def _model_for(header: LatentsHeader, model: str | VAE | None, options: DecodeOptions, progress: Progress) -> VAE:
+    """The model to decode with. Raises LatentsError unless it is the one that made the latents, or forced."""
+    revision = options.revision
+    if model is None:
+        if revision is not None:
+            raise UsageError("a revision was given without a model", "name the model with --model")
+        model, revision = recorded(header.model), header.model.revision
+    vae = obtain(model, revision=revision, dtype=options.dtype, progress=progress)
+    check_same(vae, header.model, force=options.force)
+    return vae
+
+
+class _DecodeRun:
+    """One clip on its way: the network's caches, and what has been counted so far."""
+
+    def __init__(self, vae: VAE, header: LatentsHeader, progress: Progress) -> None:
+        self._vae = vae
+        self._header = header
+        self._progress = progress
+        self._notices = Notices(progress)
+        self._caches: Caches = None
+        self._compile_seconds = 0.0
+        self._factor = np.float32(header.scaling_factor if header.scaled else 1.0)
+        self._member = "mean" if header.posterior == "moments" else "latents"
+
+    def write(self, reader: LatentsReader, part: Path, options: WriteOptions) -> None:
+        """Decodes all of `reader` into the video `part`."""
+        from cogvae_cli.io.video_writer import VideoWriter
+
+        size = size_text(options.width, options.height)
+        if self._header.timing.variable:
+            self._notices.tell([variable_rate_notice(options.rate)])
+        compiling = Compiling(self._progress, size, "decoding")
+        self._progress.begin(self._header.frames.count)
+        try:
+            with named_memory_errors(size), VideoWriter(part, options) as writer:
+                self._notices.tell(writer.notices)
+                with Prefetch(self._latents(reader)) as latents:
+                    self._decode(latents, writer, compiling)
+        finally:
+            self._progress.end()
+        self._compile_seconds = compiling.seconds
+
+    def _latents(self, reader: LatentsReader) -> Iterator[np.ndarray]:
+        """Chunks of unscaled latents, [1 t h w C]."""
+        for arrays in reader.chunks(decode_plan(reader.length)):
+            yield arrays[self._member][None] / self._factor
+
+    def _decode(self, latents: Iterable[np.ndarray], writer: VideoWriter, compiling: Compiling) -> None:
+        frames = self._header.frames
+        done = 0
+        with WriteBehind(writer.write) as behind:
+            for _, decoded in one_ahead(self._dispatch, latents, compiling):
+                keep = min(decoded.frames.shape[1], frames.count - done)
+                check_decoded(np.asarray(decoded.finite)[:, :keep], done)
+                behind.put(crop(np.asarray(decoded.frames)[0, :keep], frames.height, frames.width))
+                done += keep
+                self._progress.advance(keep)
+
+    def _dispatch(self, latents: np.ndarray) -> DecodedChunk:
+        decoded, self._caches = self._vae.decode_chunk(latents, self._caches)
+        return decoded
+
+    def result(self, source: Path, output: Path, shape: tuple[int, int, int, int], seconds: float) -> DecodeResult:
+        header = self._header
+        return DecodeResult(
+            source=source,
+            output=output,
+            frames=header.frames.count,
+            width=header.frames.width,
+            height=header.frames.height,
+            rate=header.timing.rate,
+            variable_rate=header.timing.variable,
+            latents_shape=shape,
+            scaled=header.scaled,
+            model=self._vae.source,
+            compute_dtype=self._vae.decode_dtype,
+            notices=self._notices.told,
+            output_bytes=output.stat().st_size,
+            seconds=seconds,
+            compile_seconds=self._compile_seconds,
+        )

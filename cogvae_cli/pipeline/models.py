@@ -1,0 +1,60 @@
+"""Which model a run uses, told by the caller or by a latents file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cogvae_cli.errors import LatentsError, UsageError
+from cogvae_cli.model.config import BUILT_IN, PRESETS, ModelSource
+from cogvae_cli.pipeline.progress import Progress
+
+if TYPE_CHECKING:
+    from cogvae_cli.model.autoencoder import VAE
+
+TINY_NOTICE = (
+    f"model {BUILT_IN} is built in for trying things out; its latents are not CogVideoX's and no diffusion model knows "
+    "them"
+)
+
+
+def obtain(model: str | VAE, *, revision: str | None, dtype: str | None, progress: Progress) -> VAE:
+    """The model itself, or the one of that name or path, loaded.
+
+    Raises UsageError for a revision or dtype beside a loaded model, and what `load` raises.
+    """
+    if not isinstance(model, str):
+        if revision is not None or dtype is not None:
+            raise UsageError("revision and dtype belong to loading: this model is loaded already")
+        vae = model
+    else:
+        from cogvae_cli.pipeline.loading import load
+
+        progress.phase(f"loading model {model}")
+        vae = load(model, dtype=dtype, revision=revision)
+    if vae.source.name == BUILT_IN:
+        progress.notice(TINY_NOTICE)
+    return vae
+
+
+def recorded(source: ModelSource) -> str:
+    """The name under which the model of a latents file can be found again. Raises LatentsError for a local path."""
+    if source.name == BUILT_IN or source.name in PRESETS or "/" in source.name:
+        return source.name
+    raise LatentsError(
+        f"the latents were made by a model from a local path, of which only the name {source.name!r} was recorded",
+        f"give it with --model PATH/{source.name}",
+    )
+
+
+def check_same(vae: VAE, made_by: ModelSource, *, force: bool) -> None:
+    """Raises LatentsError if the latents were made by other weights, unless `force`."""
+    if force or vae.source.identity == made_by.identity:
+        return
+    raise LatentsError(
+        f"the latents were made by {_named(made_by)}, which is not {_named(vae.source)}",
+        "give the model that made them with --model, or decode with the other one all the same with --force",
+    )
+
+
+def _named(source: ModelSource) -> str:
+    return f"{source.name} (identity {source.identity[:12]})"

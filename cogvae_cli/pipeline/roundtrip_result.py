@@ -1,0 +1,87 @@
+"""What a round trip found: the figures of the clip, and the report with those of each frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cogvae_cli.model.chunks import FIRST_FRAMES, FRAMES
+from cogvae_cli.model.config import ModelSource
+from cogvae_cli.pipeline.results import SCHEMA_VERSION, model_facts, rate_text
+
+if TYPE_CHECKING:
+    from cogvae_cli.report.metrics import Quality
+
+
+@dataclass(frozen=True)
+class RoundtripResult:
+    """What came back, how good it is, and what it cost."""
+
+    source: Path
+    output: Path | None
+    report: Path | None
+    width: int
+    height: int
+    rate: Fraction
+    variable_rate: bool
+    padded_frames: int
+    latents_shape: tuple[int, int, int, int]
+    """[T H W C]"""
+    quality: Quality
+    model: ModelSource
+    encode_dtype: str
+    decode_dtype: str
+    device: str
+    notices: tuple[str, ...]
+    seconds: float
+    """Wall time without loading the model."""
+    compile_seconds: float
+
+    @property
+    def frames_per_second(self) -> float:
+        """Speed of encoding and decoding together, once compiled."""
+        return self.quality.frames / max(self.seconds - self.compile_seconds, 1e-9)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What the command prints, ready for JSON: all but the figures by frame."""
+        from cogvae_cli.report.metrics import DEFINITIONS
+
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "kind": "roundtrip",
+            "source": str(self.source),
+            "output": None if self.output is None else str(self.output),
+            "report": None if self.report is None else str(self.report),
+            "frames": self.quality.frames,
+            "padded_frames": self.padded_frames,
+            "width": self.width,
+            "height": self.height,
+            "rate": rate_text(self.rate),
+            "variable_rate": self.variable_rate,
+            "latents": {"shape": list(self.latents_shape)},
+            "quality": self.quality.summary(),
+            "definitions": dict(DEFINITIONS),
+            "model": model_facts(self.model),
+            "encode_dtype": self.encode_dtype,
+            "decode_dtype": self.decode_dtype,
+            "device": self.device,
+            "notices": list(self.notices),
+            "seconds": round(self.seconds, 3),
+            "compile_seconds": round(self.compile_seconds, 3),
+            "frames_per_second": round(self.frames_per_second, 3),
+        }
+
+    def report_dict(self) -> dict[str, Any]:
+        """The report: what the command prints, the figures of each frame, and the versions of what made them."""
+        import flax
+        import jax
+
+        from cogvae_cli import __version__
+
+        return self.as_dict() | {
+            "by_frame": {"psnr": list(self.quality.psnr_by_frame), "ssim": list(self.quality.ssim_by_frame)},
+            "chunks": {"first": FIRST_FRAMES, "rest": FRAMES},
+            "versions": {"cogvae": __version__, "jax": jax.__version__, "flax": flax.__version__},
+        }

@@ -1,0 +1,82 @@
+"""`cogvae info` on videos and latents: true facts, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from media import write_numbered
+
+from cogvae_cli.cli.main import main
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    return write_numbered(tmp_path_factory.mktemp("info") / "in.mkv", 10, (64, 48), Fraction(30000, 1001))
+
+
+@pytest.fixture(scope="module")
+def latents(clip) -> Path:
+    output = clip.with_name("z.safetensors")
+    arguments = ["encode", str(clip), "-o", str(output), "--model", "tiny", "--store-dtype", "bfloat16", "-q"]
+    assert main(arguments) == 0
+    return output
+
+
+def facts(capsys, *arguments: str) -> dict:
+    capsys.readouterr()
+    assert main(["info", *arguments, "--json", "-q"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return json.loads(out)
+
+
+def test_a_video_is_told_from_its_header(clip, capsys):
+    told = facts(capsys, str(clip))
+    assert (told["kind"], told["width"], told["height"], told["codec"]) == ("video", 64, 48, "h264")
+    assert told["bytes"] == clip.stat().st_size
+    assert "frames" not in told
+
+
+def test_counting_decodes_and_tells_what_the_clip_would_become(clip, capsys):
+    told = facts(capsys, str(clip), "--count")
+    assert (told["frames"], told["rate"], told["variable_rate"]) == (10, "30000/1001", False)
+    assert told["latents"] == {"frames": 5, "height": 6, "width": 8}
+
+
+def test_latents_are_told_from_weights_by_their_content(latents, package, capsys):
+    told = facts(capsys, str(latents))
+    assert (told["kind"], told["shape"], told["dtype"]) == ("latents", [5, 6, 8, 16], "bfloat16")
+    assert told["video"] == {"frames": 10, "size": "64x48", "rate": "30000/1001", "variable_rate": False}
+    assert told["padding"] == {"frames": 7, "bottom": 0, "right": 0}
+    assert told["model"]["name"] == "tiny"
+    weights = package / "assets" / "tiny" / "diffusion_pytorch_model.safetensors"
+    assert facts(capsys, str(weights))["kind"] == "model"
+
+
+def test_a_folder_with_a_model_is_a_model_with_the_same_identity(package, tmp_path, capsys):
+    folder = shutil.copytree(package / "assets" / "tiny", tmp_path / "mine" / "vae").parent
+    mine, tiny = facts(capsys, str(folder)), facts(capsys, "tiny")
+    assert mine["name"] == "mine"
+    assert mine["identity"] == tiny["identity"]
+
+
+def test_the_table_has_a_line_a_fact(latents, capsys):
+    capsys.readouterr()
+    assert main(["info", str(latents)]) == 0
+    rows = dict(re.split(r"  +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert rows["shape"] == "5, 6, 8, 16"
+    assert rows["video size"] == "64x48"
+    assert rows["scaled"] == "no"
+
+
+def test_damaged_latents_are_not_told_to_be_whole(latents, tmp_path, capsys):
+    data = bytearray(latents.read_bytes())
+    data[-3] ^= 64
+    (tmp_path / "bad.safetensors").write_bytes(data)
+    assert main(["info", str(tmp_path / "bad.safetensors")]) == 3
+    assert "damaged" in capsys.readouterr().err
