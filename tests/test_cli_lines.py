@@ -14,7 +14,7 @@ import pytest
 import cogvae_cli
 from cogvae_cli.cli.main import main
 
-COMMANDS = ("encode", "decode", "roundtrip", "info")
+COMMANDS = ("encode", "decode", "roundtrip", "info", "convert", "verify")
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,8 @@ from cogvae_cli.io.foreign import ARRAY, Hints, read_foreign
 from cogvae_cli.io.foreign_layout import FORMATS, axes_of
 from cogvae_cli.io.latents import read_latents
 from cogvae_cli.io.torch_file import BARE
+from cogvae_cli.io.video_reader import probe
+from cogvae_cli.pipeline.decode import decode_file
 from cogvae_cli.pipeline.importing import (
     UNKNOWN_IDENTITY,
     ImportedLatents,
@@ -253,3 +255,13 @@ def test_the_command_prints_what_it_made(tmp_path, latents, capsys):
     assert main(["convert", out, "-o", str(tmp_path / "y.npy"), "--layout", "TCHW", "--scaled"]) == 0
     assert "npy TCHW" in capsys.readouterr().out
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), laid_out(latents, "TCHW") * FACTOR)
+
+
+def test_imported_latents_decode_with_a_model_of_their_family_only(tmp_path, latents):
+    source = pt(tmp_path / "z.pt", laid_out(latents, "BCTHW"))
+    convert(source, tmp_path / "tiny.npz", "tiny", format="cogvideo")
+    convert(source, tmp_path / "5b.npz", "cogvideox-5b", format="cogvideo")
+    decode_file(tmp_path / "tiny.npz", tmp_path / "out.mp4")
+    assert probe(tmp_path / "out.mp4").width == 8 * SHAPE[2]
+    with pytest.raises(LatentsError, match=r"scaling factor is 0\.7; that of tiny is"):
+        decode_file(tmp_path / "5b.npz", tmp_path / "no.mp4", model="tiny")

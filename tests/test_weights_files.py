@@ -239,7 +239,7 @@ def test_a_broken_index_is_refused(tmp_path, tensors, text, says):
         (b"[" * 100_000, "nested too deeply"),
         (b"[]", "not an object"),
         (b" " * (5 * 2**20), "too long"),
-        (b'{"_class_name": "AutoencoderKL"}', "AutoencoderKL, not an AutoencoderKLCogVideoX"),
+        (b'{"_class_name": "AutoencoderKL"}', "AutoencoderKL, not AutoencoderKLCogVideoX"),
         (b'{"scaling_factor": NaN}', "NaN"),
         (b'{"use_quant_conv": true}', "use_quant_conv"),
     ],

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
+from fnmatch import fnmatchcase
 from importlib import resources
 from pathlib import Path
 
 from cogvae_cli.errors import ModelError, UsageError
-from cogvae_cli.io.fingerprint import sha256_of
-from cogvae_cli.io.hub_download import RepoAt, absent, download
-from cogvae_cli.io.weights import ModelFiles, read_object, shards_of
+from cogvae_cli.io.hub_cache import cached_model, commit_of, is_offline
+from cogvae_cli.io.hub_check import check_fetched, checked
+from cogvae_cli.io.hub_download import Listing, Transfer, fetch, listing
+from cogvae_cli.io.hub_errors import RepoAt, UnreachableError, absent
+from cogvae_cli.io.model_folder import CONFIG, INDEX, PICKLES, PLACES, STEM, WEIGHTS, in_folder, on_disk
+from cogvae_cli.io.weights import ModelFiles, read_object
 from cogvae_cli.model.config import BUILT_IN, PRESETS, Preset, VAEConfig
 
-__all__ = ["ModelFiles", "find_model"]
+__all__ = ["HubModel", "ModelFiles", "find_model", "on_hub"]
 
-_STEM = "diffusion_pytorch_model"  # diffusers' name of every VAE's weights
-_CONFIG = "config.json"
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_WEIGHTS = ".safetensors"
-_INDEX = ".safetensors.index.json"
-_USUAL = (f"{_STEM}{_WEIGHTS}", f"{_STEM}{_INDEX}", f"{_STEM}-*-of-*{_WEIGHTS}")
-_VARIANTS = (f"{_STEM}*{_WEIGHTS}", f"{_STEM}*{_INDEX}")  # like .fp16.safetensors, where there is nothing else
+_USUAL = (f"{STEM}{WEIGHTS}", f"{STEM}{INDEX}", f"{STEM}-*-of-*{WEIGHTS}")
+_VARIANTS = (f"{STEM}*{WEIGHTS}", f"{STEM}*{INDEX}")  # like .fp16.safetensors, where there is nothing else
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-_CONVERT = "load it with diffusers and save it by save_pretrained(folder, safe_serialization=True)"
-_PLACES = f"give `--model {BUILT_IN}`, a preset, a folder, a .safetensors file or a Hub id (org/name)"
+_REVISION = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)*", re.ASCII)
 
 
-def find_model(model: str, *, revision: str | None = None) -> ModelFiles:
+@dataclasses.dataclass(frozen=True)
+class HubModel:
+    """A model that lives on the Hub: the name that it was asked for by, the repository, and what is pinned for it."""
+
+    name: str
+    repo: str
+    revision: str
+    preset: Preset | None
+
+    def pinned_sha256(self, commit: str) -> str | None:
+        """The weights' sha256 that is known for that commit."""
+        return self.preset.weights_sha256 if self.preset and self.preset.revision == commit else None
+
+
+def find_model(model: str, *, revision: str | None = None, transfer: Transfer | None = None) -> ModelFiles:
     """The files of the model of that name, fetched from the Hub where they aren't on this machine.
 
     model: `tiny`; a preset; a folder with `vae/` or config.json inside; a .safetensors file with config.json beside it;
@@ -37,36 +50,46 @@ def find_model(model: str, *, revision: str | None = None) -> ModelFiles:
     Raises ModelError for what isn't there or isn't supported, HubError for a Hub that can't be reached or refuses,
     UsageError for a revision that is missing, or given where there is none.
     """
+    wanted = on_hub(model, revision)
+    if wanted is not None:
+        return _from_hub(wanted, transfer)
     if model == BUILT_IN:
-        _refuse_revision(model, "built in", revision)
-        folder = Path(str(resources.files("cogvae_cli").joinpath("assets", BUILT_IN)))
-        return _in_folder(folder, BUILT_IN)
-    if model in PRESETS:
-        return _on_hub(model, PRESETS[model], PRESETS[model].repo, revision)
-    if _looks_local(model):
-        _refuse_revision(model, "a local path", revision)
-        try:
-            return _on_disk(Path(model).expanduser())
-        except (OSError, RuntimeError) as error:  # RuntimeError: no such user after the ~
-            raise ModelError(f"{model} can't be read: {getattr(error, 'strerror', error)}", _PLACES) from error
-    if not _HUB_ID.fullmatch(model):
-        raise ModelError(f"there is no model {model!r}{_nearest(model)}", _PLACES)
-    pinned = next((preset for preset in PRESETS.values() if preset.repo.lower() == model.lower()), None)
-    return _on_hub(model, pinned, model, revision)
+        return in_folder(Path(str(resources.files("cogvae_cli").joinpath("assets", BUILT_IN))), BUILT_IN)
+    try:
+        return on_disk(Path(model).expanduser())
+    except (OSError, RuntimeError) as error:  # RuntimeError: no such user after the ~
+        raise ModelError(f"{model} can't be read: {getattr(error, 'strerror', error)}", PLACES) from error
 
 
-def _refuse_revision(model: str, kind: str, revision: str | None) -> None:
-    if revision is not None:
-        raise UsageError(
-            f"--revision {revision} was given, but {model} is {kind}", "--revision is for models of the Hub"
-        )
+def on_hub(model: str, revision: str | None = None) -> HubModel | None:
+    """Where a name leads on the Hub; None for `tiny` and local paths. Asks nobody.
+
+    Raises ModelError for a name that leads nowhere, UsageError for a revision that is missing, given where there is
+    none, or none that git allows.
+    """
+    if model == BUILT_IN or (model not in PRESETS and _looks_local(model)):
+        if revision is not None:
+            kind = "built in" if model == BUILT_IN else "a local path"
+            raise UsageError(f"--revision {revision} was given, but {model} is {kind}", "--revision is for Hub models")
+        return None
+    if model not in PRESETS and not _HUB_ID.fullmatch(model):
+        raise ModelError(f"there is no model {model!r}{_nearest(model)}", PLACES)
+    known = (preset for name, preset in PRESETS.items() if name == model or preset.repo.lower() == model.lower())
+    preset = next(known, None)
+    revision = revision or (preset.revision if preset else None)
+    if revision is None:
+        missing = "no commit is pinned for it" if preset else "it is no preset, nor a path on this machine"
+        raise UsageError(f"{model} needs --revision: {missing}", "name a commit of the Hub, or `main` for its newest")
+    if not _REVISION.fullmatch(revision):
+        raise UsageError(f"--revision {revision!r} is no commit, tag or branch", "a commit has 40 digits 0-9 and a-f")
+    return HubModel(model, preset.repo if preset else model, revision, preset)
 
 
 def _looks_local(model: str) -> bool:
     """Whether a name means this machine: it starts or ends like a path, or something of that name exists."""
     if not model or "\0" in model:
         return False
-    shaped = model.startswith((".", "/", "~")) or model.endswith(("/", _WEIGHTS, ".json", *_PICKLES))
+    shaped = model.startswith((".", "/", "~")) or model.endswith(("/", WEIGHTS, ".json", *PICKLES))
     try:
         return shaped or Path(model).exists()
     except OSError:  # as for a name that is too long for a file
@@ -80,91 +103,57 @@ def _nearest(model: str) -> str:
     return f"; did you mean {near[0]}?" if near else f"; presets are {', '.join(PRESETS)}"
 
 
-def _on_disk(path: Path) -> ModelFiles:
-    name = path.absolute().name or path.resolve().name
-    if not path.exists():
-        raise ModelError(f"{path} is not there", _PLACES)
-    if path.is_dir():
-        inner = path / "vae"
-        return _in_folder(inner if (inner / _CONFIG).is_file() else path, name)
-    if path.suffix in _PICKLES:
-        raise ModelError(f"{path} is a pickle, which can run code when it is read; only safetensors are read", _CONVERT)
-    if path.suffix != _WEIGHTS:
-        raise ModelError(f"{path} is no .safetensors file", _PLACES)
-    config = path.with_name(_CONFIG)
-    if not config.is_file():
-        raise ModelError(f"{path} has no {_CONFIG} beside it", "put the config.json of the model's vae/ folder there")
-    return ModelFiles(name, None, config, (path,))
+def _from_hub(wanted: HubModel, transfer: Transfer | None) -> ModelFiles:
+    """From the cache where it has the commit whole, else fetched. Each file's hash is checked either way."""
+    commit = commit_of(wanted.repo, wanted.revision)
+    cached = cached_model(wanted.name, wanted.repo, commit) if commit else None
+    if cached is not None and (commit == wanted.revision or is_offline()):
+        files = cached
+    else:  # what a branch or tag means may have changed, so the Hub is asked first
+        try:
+            files = _fetched(wanted, listing(RepoAt(wanted.repo, wanted.revision)), transfer)
+        except UnreachableError as error:
+            if cached is None:
+                raise
+            if transfer is not None:
+                transfer.notice(f"{error}; taken from the cache is commit {commit}")
+            files = cached
+    return checked(files, wanted.pinned_sha256(files.revision or ""))
 
 
-def _in_folder(folder: Path, name: str) -> ModelFiles:
-    """The files of a diffusers folder. Raises ModelError, naming what is missing."""
-    config = folder / _CONFIG
-    if not config.is_file():
-        raise ModelError(
-            f"{folder} has no {_CONFIG}", "give the vae/ folder of a CogVideoX model, or the folder above it"
-        )
-    names = sorted(entry.name for entry in folder.iterdir())
-    index = _one_of(folder, [entry for entry in names if entry.endswith(_INDEX)], f"{_STEM}{_INDEX}")
-    if index is not None:
-        shards = sorted(set(shards_of(index).values()))
-        absent = [shard for shard in shards if not (folder / shard).is_file()]
-        if absent:
-            raise ModelError(f"{index} names the shard {absent[0]}, which isn't in {folder}", "fetch the model again")
-        return ModelFiles(name, None, config, tuple(folder / shard for shard in shards), index)
-    weights = _one_of(folder, [entry for entry in names if entry.endswith(_WEIGHTS)], f"{_STEM}{_WEIGHTS}")
-    if weights is None:
-        pickles = [entry for entry in names if entry.endswith(_PICKLES)]
-        if pickles:
-            raise ModelError(f"{folder} has only {pickles[0]}, a pickle; only safetensors weights are read", _CONVERT)
-        raise ModelError(f"{folder} has no .safetensors weights", f"a .bin, .pt or .ckpt isn't read: {_CONVERT}")
-    return ModelFiles(name, None, config, (weights,))
+def _fetched(wanted: HubModel, remote: Listing, transfer: Transfer | None) -> ModelFiles:
+    """Fetches the config first, so that nothing large comes of what is no CogVideoX VAE."""
+    where, at = RepoAt(wanted.repo, wanted.revision), RepoAt(wanted.repo, remote.commit)
+    inside = "vae/" if f"vae/{CONFIG}" in remote.files else ""
+    if f"{inside}{CONFIG}" not in remote.files:
+        raise absent(where, f"vae/{CONFIG} nor {CONFIG}")
+    names = _weights(where, inside, remote.files)
+    # Asked for by the revision's name, the cache remembers which commit the name meant, and finds it without network.
+    config, commit = fetch(where, f"{inside}{CONFIG}", transfer)
+    if commit != remote.commit:  # the branch moved on since it was listed
+        config, _ = fetch(at, f"{inside}{CONFIG}", transfer)
+    check_fetched(config, remote.files[f"{inside}{CONFIG}"])
+    VAEConfig.from_diffusers(read_object(config), f"{inside}{CONFIG} of {where}")
+    hashes = {}
+    for name in names:
+        path, _ = fetch(at, name, transfer)
+        hashes[path.name] = check_fetched(path, remote.files[name])
+    found = in_folder(config.parent, wanted.name)
+    known = tuple((path.name, hashes[path.name]) for path in found.weights if path.name in hashes)
+    return dataclasses.replace(found, revision=remote.commit, hashes=known)
 
 
-def _one_of(folder: Path, names: Sequence[str], usual: str) -> Path | None:
-    """The file of the usual name, else the only one there is. Raises ModelError where the choice would be a guess."""
-    if usual in names:
-        return folder / usual
-    if len(names) > 1:
-        raise ModelError(f"{folder} has {len(names)} files of weights: {', '.join(names)}", "give one of them by path")
-    return folder / names[0] if names else None
-
-
-def _on_hub(name: str, preset: Preset | None, repo: str, revision: str | None) -> ModelFiles:
-    revision = revision or (preset.revision if preset else None)
-    if revision is None:
-        missing = "no commit is pinned for it" if preset else "it is no preset, nor a path on this machine"
-        raise UsageError(f"{name} needs --revision: {missing}", "name a commit of the Hub, or `main` for its newest")
-    where = RepoAt(repo, revision)
-    root, commit = download(where, (f"vae/{_CONFIG}", _CONFIG))
-    inside = "vae/" if (root / "vae" / _CONFIG).is_file() else ""
-    config = root / inside / _CONFIG
-    if not config.is_file():
-        raise absent(where, f"vae/{_CONFIG} nor {_CONFIG}")
-    VAEConfig.from_diffusers(read_object(config), f"{inside}{_CONFIG} of {where}")  # before fetching what isn't a VAE
+def _weights(where: RepoAt, inside: str, names: Collection[str]) -> list[str]:
+    """The paths of the weights and their index among a repository's files. Raises ModelError where they're unclear."""
+    local = sorted(name.removeprefix(inside) for name in names if name.startswith(inside))
     for patterns in (_USUAL, _VARIANTS):
-        download(RepoAt(repo, commit), tuple(inside + pattern for pattern in patterns))
-        if any(config.parent.glob(f"*{_WEIGHTS}")):
-            break
-    else:
-        raise absent(where, f"{inside}{_STEM}{_WEIGHTS}; only safetensors weights are read, no pickles")
-    found = _in_folder(config.parent, name)
-    hashes = tuple((path.name, _verified(path, _pin(preset, commit))) for path in found.weights)
-    return ModelFiles(name, commit, found.config, found.weights, found.index, hashes)
-
-
-def _pin(preset: Preset | None, commit: str) -> str | None:
-    return preset.weights_sha256 if preset and preset.revision == commit else None
-
-
-def _verified(path: Path, pinned: str | None) -> str:
-    """A fetched file's sha256. Raises ModelError if it isn't the pinned one, or the one that the Hub announced."""
-    blob = path.resolve()  # the Hub's cache names a large file by the sha256 that the Hub sent
-    announced = blob.name if re.fullmatch(r"[0-9a-f]{64}", blob.name) else None
-    actual = sha256_of(path)
-    for wanted, teller in ((pinned, "the one pinned"), (announced, "the one the Hub announced")):
-        if wanted is not None and wanted != actual:
+        found = [name for name in local if "/" not in name and any(fnmatchcase(name, one) for one in patterns)]
+        whole = [name for name in found if name.endswith(WEIGHTS)]
+        if patterns is _VARIANTS and len(whole) > 1 and not any(name.endswith(INDEX) for name in found):
             raise ModelError(
-                f"{path.name} has the sha256 {actual}, not {teller}, {wanted}", f"delete {blob} and fetch it again"
+                f"{where} has {len(whole)} files of weights, none of the usual name: {', '.join(whole)}",
+                f"fetch one of them by `hf download {where.repo}` and give it by path",
             )
-    return actual
+        if whole:
+            return [inside + name for name in found]
+    raise absent(where, f"{inside}{STEM}{WEIGHTS}; only safetensors weights are read, no pickles")

@@ -1,133 +1,149 @@
-"""Fetching a few files of a repository through huggingface_hub, with its failures told in one line each."""
+"""Asking the Hub what a repository holds and fetching single files of it, through huggingface_hub.
+
+Files come one after the other in the calling thread, so that Ctrl-C ends a fetch at once. A connection that breaks is
+taken up again where it broke, by huggingface_hub; a command that ends before the file is whole leaves nothing of it.
+"""
 
 from __future__ import annotations
 
-import re
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partialmethod
 from pathlib import Path
+from typing import Any
 
-from cogvae_cli.errors import CogvaeError, HubError, ModelError
+from cogvae_cli.io.hub_cache import COMMIT
+from cogvae_cli.io.hub_errors import RepoAt, garbled, told
 
-_AWAY = "try again with network, or give `--model tiny` or a local path"
-_ACCESS = (
-    "accept its terms on the Hub and log in (`hf auth login`, or HF_TOKEN), or give `--model tiny` or a local path"
-)
-_OTHER = "check the name, or give `--model tiny` or a local path"
+_GARBAGE = (ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError)
+"""What huggingface_hub raises when an answer's JSON isn't JSON, or not of the form that it expects."""
+
+
+class Transfer:
+    """Listener of a download; every method may be left as it is."""
+
+    def begin(self, name: str, size: int | None) -> None:
+        """A file's bytes start to come; `size` in bytes, where the Hub told it."""
+
+    def received(self, count: int) -> None:
+        """That many bytes more; less than 0 where a file starts over."""
+
+    def end(self) -> None:
+        """The file is whole, or fetching it failed."""
+
+    def notice(self, text: str) -> None:
+        """One line that the user should know."""
 
 
 @dataclass(frozen=True)
-class RepoAt:
-    """A repository of the Hub at a commit, tag or branch."""
+class RemoteFile:
+    """What the Hub says of a file: its length in bytes, and the sha256 of a large file or the git hash of a small."""
 
-    repo: str
-    revision: str
-
-    def __str__(self) -> str:
-        return f"{self.repo} at {self.revision[:12]}"
+    size: int | None
+    sha256: str | None
+    git_hash: str | None
 
 
-def download(where: RepoAt, patterns: tuple[str, ...]) -> tuple[Path, str]:
-    """Fetches the files that match a pattern into the Hub's cache; gives the snapshot's folder and its commit.
+@dataclass(frozen=True)
+class Listing:
+    """The files of a repository at one commit, by path."""
 
-    Raises ModelError for a repository or revision that doesn't exist, HubError for all that keeps the Hub from serving.
-    """
-    import httpx2  # comes with huggingface_hub, whose network failures are its classes
-    from huggingface_hub.errors import HFValidationError, XetDownloadError
+    commit: str
+    files: Mapping[str, RemoteFile]
 
+
+def listing(where: RepoAt) -> Listing:
+    """Asks the Hub, in one request. Raises UnreachableError where it doesn't answer, HubError, ModelError."""
+    import httpx2
+    from huggingface_hub import HfApi, constants
+
+    timeout = constants.HF_HUB_ETAG_TIMEOUT
     try:
-        folder = _snapshot(where, patterns)
-    except HFValidationError as error:
-        raise ModelError(f"{where.repo} is no Hub id: {_line(error)}", _OTHER) from error
-    except (httpx2.HTTPError, XetDownloadError, OSError) as error:
-        raise _told(where, error) from error
-    return folder, folder.name
+        info = HfApi().model_info(where.repo, revision=where.revision, files_metadata=True, timeout=timeout)
+        if not isinstance(info.sha, str) or not COMMIT.fullmatch(info.sha):
+            raise ValueError(f"it names the commit {str(info.sha)[:80]!r}")
+        files = {
+            file.rfilename: RemoteFile(file.size, file.lfs.sha256 if file.lfs else None, file.blob_id)
+            for file in info.siblings or ()
+        }
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
+        raise told(where, error) from error
+    except _GARBAGE as error:
+        from huggingface_hub.errors import HFValidationError
+
+        raise (told if isinstance(error, HFValidationError) else garbled)(where, error) from error
+    return Listing(info.sha, files)
 
 
-def _snapshot(where: RepoAt, patterns: tuple[str, ...]) -> Path:
-    """The snapshot's folder, with the files that match; what is cached whole is taken without network."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+def fetch(where: RepoAt, name: str, transfer: Transfer | None = None) -> tuple[Path, str]:
+    """Brings one file into the Hub's cache, unless it is there; gives its path and the commit that it belongs to.
 
-    away = _unreachable(where)
-    try:
-        folder = snapshot_download(
-            where.repo,
-            revision=where.revision,
-            allow_patterns=list(patterns),
-            local_files_only=away is not None,
-        )
-    except LocalEntryNotFoundError as error:
-        raise (away or error) from error.__cause__
-    return Path(folder)
-
-
-def _unreachable(where: RepoAt) -> Exception | None:
-    """Why a commit whose files aren't listed in the cache can't be listed now; None where it can, or needs not.
-
-    Asked here because the library, given a commit, goes on trying for 20 s when there is no network.
+    Without a listener huggingface_hub draws its own bar on a terminal. Raises HubError, ModelError.
     """
     import httpx2
-    from huggingface_hub import HfApi, get_cached_repo_tree
-    from huggingface_hub.errors import CachedRepoTreeNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import XetDownloadError
 
-    if not re.fullmatch(r"[0-9a-f]{40}", where.revision):
-        return None
+    bar = _bar(name, transfer) if transfer else None
     try:
-        get_cached_repo_tree(where.repo, revision=where.revision)
-    except CachedRepoTreeNotFoundError:
-        try:
-            HfApi().repo_info(where.repo, revision=where.revision)
-        except (httpx2.HTTPError, OfflineModeIsEnabled) as error:
-            return error
-    return None
+        with _relayed_warnings(transfer):
+            path = Path(hf_hub_download(where.repo, name, revision=where.revision, tqdm_class=bar))
+    except (httpx2.HTTPError, httpx2.InvalidURL, XetDownloadError, OSError) as error:
+        raise told(where, error) from error
+    except ValueError as error:  # a header that should hold a number
+        raise garbled(where, error) from error
+    return path, path.parents[name.count("/")].name
 
 
-def _told(where: RepoAt, error: Exception) -> CogvaeError:
-    """The error as the user should read it."""
-    import httpx2
-    from huggingface_hub import constants, errors
+def _bar(name: str, transfer: Transfer) -> Any:
+    """A class for huggingface_hub's `tqdm_class`, which makes one bar a file and has no other way to tell bytes."""
+    from tqdm.std import tqdm
 
-    cause = error.__cause__ if isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__ else error
-    if isinstance(error, errors.LocalEntryNotFoundError | errors.OfflineModeIsEnabled) and constants.is_offline_mode():
-        return _offline(where)
-    if isinstance(cause, errors.GatedRepoError):
-        return HubError(f"{where.repo} is gated, and this account has no access to it", _ACCESS)
-    if isinstance(cause, errors.RevisionNotFoundError):
-        return ModelError(
-            f"{where.repo} has no revision {where.revision!r}", "name a commit, tag or branch that it has"
-        )
-    if isinstance(cause, errors.HfHubHTTPError):
-        return _refused(where, cause.response.status_code, cause)
-    if isinstance(cause, httpx2.HTTPError):
-        return HubError(f"the Hub can't be reached to fetch {where}: {_line(cause)}", _AWAY)
-    return HubError(f"{where} can't be fetched: {_line(cause)}", _AWAY)
+    class Bar(tqdm):  # type: ignore[misc]  # tqdm has no types
+        __init__ = partialmethod(tqdm.__init__, disable=True)  # it draws nothing
+        begun = False
 
+        def update(self, count: float | None = 1) -> None:
+            if not self.begun:
+                self.begun = True
+                transfer.begin(name, self.total)
+                transfer.received(self.n)
+            self.n += count or 0
+            transfer.received(int(count or 0))
 
-def absent(where: RepoAt, what: str) -> CogvaeError:
-    """The error for a file that a snapshot lacks: the repository has none, or the cache isn't whole."""
-    from huggingface_hub import constants
+        def update_transfer(self, count: float | None = 1) -> None:
+            """Bytes on the wire, which a Xet download counts apart from the file's own."""
 
-    if constants.is_offline_mode():
-        return _offline(where)
-    return ModelError(f"{where} has no {what}", _OTHER)
+        def set_transfer_postfix_str(self, text: str, refresh: bool = False) -> None:
+            """The speed on the wire, which nobody is shown."""
 
+        def close(self) -> None:
+            if self.begun:
+                self.begun = False
+                transfer.end()
 
-def _offline(where: RepoAt) -> HubError:
-    return HubError(f"{where} isn't whole in the Hub's cache, and HF_HUB_OFFLINE forbids fetching it", _AWAY)
+    return Bar
 
 
-def _refused(where: RepoAt, status: int, error: BaseException) -> CogvaeError:
-    if status == 404:
-        return ModelError(f"the Hub has no repository {where.repo}, or not that file of it", _OTHER)
-    if status == 401:
-        return HubError(
-            f"the Hub wants a login for {where.repo}: it is private, gated, or doesn't exist (401)", _ACCESS
-        )
-    if status == 403:
-        return HubError(f"the Hub refuses access to {where.repo} (403)", _ACCESS)
-    return HubError(f"the Hub answers {status} for {where}: {_line(error)}", _AWAY)
+class _Relay(logging.Handler):
+    def __init__(self, transfer: Transfer) -> None:
+        super().__init__(logging.WARNING)
+        self._transfer = transfer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._transfer.notice(" ".join(record.getMessage().split()))
 
 
-def _line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+@contextmanager
+def _relayed_warnings(transfer: Transfer | None) -> Iterator[None]:
+    """Sends huggingface_hub's warnings, as of a broken connection, to the listener instead of to stderr."""
+    log = logging.getLogger("huggingface_hub")
+    before = log.handlers[:]
+    if transfer is not None:
+        log.handlers[:] = [_Relay(transfer)]
+    try:
+        yield
+    finally:
+        log.handlers[:] = before

@@ -20,6 +20,7 @@ from cogvae_cli.model.config import ModelSource, VAEConfig
 _JSON = 4 * 2**20
 """Longest config, index or safetensors header that is read, in bytes; those of a CogVideoX VAE have under 100 kB."""
 
+_REFETCH = "only safetensors weights are read; fetch the file again, or convert it with diffusers"
 _NAMED = 3  # keys that an error names before it counts
 
 
@@ -87,14 +88,39 @@ def read_tensors(files: ModelFiles) -> dict[str, np.ndarray]:
     homes: dict[str, str] = {}
     for path in files.weights:
         found = _read_file(path)
-        twice = sorted(set(found) & set(tensors))
-        if twice:
-            raise ModelError(f"{_some(twice)} in both {homes[twice[0]]} and {path.name}")
+        _check_disjoint(found, homes, path)
         tensors |= found
         homes |= dict.fromkeys(found, path.name)
     if files.index is not None:
         _check_index(files.index, homes)
     return tensors
+
+
+def check_whole(files: ModelFiles) -> None:
+    """Reads the headers only. Raises ModelError for a file that isn't whole, and shards that don't fit their index."""
+    homes: dict[str, str] = {}
+    for path in files.weights:
+        found = _read_keys(path)
+        _check_disjoint(found, homes, path)
+        homes |= dict.fromkeys(found, path.name)
+    if files.index is not None:
+        _check_index(files.index, homes)
+
+
+def _read_keys(path: Path) -> list[str]:
+    try:
+        with path.open("rb") as file:
+            return list(read_layout(file, _JSON).tensors)
+    except MalformedError as error:
+        raise ModelError(f"{path} {error}", _REFETCH) from error
+    except OSError as error:
+        raise ModelError(f"{path} can't be read: {error.strerror}") from error
+
+
+def _check_disjoint(found: Iterable[str], homes: Mapping[str, str], path: Path) -> None:
+    twice = sorted(set(found) & set(homes))
+    if twice:
+        raise ModelError(f"{_some(twice)} in both {homes[twice[0]]} and {path.name}")
 
 
 def _read_file(path: Path) -> dict[str, np.ndarray]:
@@ -107,8 +133,7 @@ def _read_file(path: Path) -> dict[str, np.ndarray]:
     except FileNotFoundError as error:
         raise ModelError(f"{path} is missing") from error
     except MalformedError as error:
-        hint = "only safetensors weights are read; fetch the file again, or convert it with diffusers"
-        raise ModelError(f"{path} {error}", hint) from error
+        raise ModelError(f"{path} {error}", _REFETCH) from error
     except (SafetensorError, OSError) as error:
         raise ModelError(f"{path} can't be read: {str(error).splitlines()[0]}") from error
 

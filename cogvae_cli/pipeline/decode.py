@@ -162,7 +162,7 @@ def _model_for(header: LatentsHeader, model: str | VAE | None, options: DecodeOp
             raise UsageError("a revision was given without a model", "name the model with --model")
         model, revision = recorded(header.model), header.model.revision
     vae = obtain(model, revision=revision, dtype=options.dtype, progress=progress)
-    check_same(vae, header.model, force=options.force)
+    check_same(vae, header, force=options.force)
     return vae
 
 

@@ -182,9 +182,10 @@ def _latents(path: Path) -> Description:
 
 def _model(name: str, revision: str | None, progress: Progress) -> Description:
     from cogvae_cli.io import hub, weights
+    from cogvae_cli.pipeline.model_files import transfer_to
 
     progress.phase(f"reading model {name}")
-    files = hub.find_model(name, revision=revision)
+    files = hub.find_model(name, revision=revision, transfer=transfer_to(progress))
     config = weights.read_config(files)
     tensors = weights.read_tensors(files)
     source = weights.source_of(files, tensors)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cogvae_cli.io.weights import ModelFiles
     from cogvae_cli.model.autoencoder import VAE
 
 
-def load(
-    model: str, *, dtype: str | None = None, precision: str | None = None, revision: str | None = None
-) -> VAE:
+def load(model: str, *, dtype: str | None = None, precision: str | None = None, revision: str | None = None) -> VAE:
     """The VAE of that name, ready to encode and decode.
 
     model: `tiny`, a preset (`cogvideox-2b`, ...), a Hub id, a folder or a .safetensors file in diffusers' form.
@@ -20,14 +19,20 @@ def load(
     revision: commit, tag or branch on the Hub; presets are pinned to a commit.
     Raises ModelError for what is no CogVideoX VAE, HubError when the Hub can't serve it, UsageError for bad options.
     """
-    from cogvae_cli.io import hub, weights
+    from cogvae_cli.io import hub
+
+    return build(hub.find_model(model, revision=revision), dtype=dtype, precision=precision)
+
+
+def build(files: ModelFiles, *, dtype: str | None = None, precision: str | None = None) -> VAE:
+    """The VAE in those files; as `load` otherwise."""
+    from cogvae_cli.io import weights
     from cogvae_cli.model.autoencoder import VAE
     from cogvae_cli.model.numerics import Numerics
 
     precision = precision or "highest"
     encode = Numerics(dtype or "float32", precision)
     decode = Numerics(dtype or _decode_dtype(), precision)
-    files = hub.find_model(model, revision=revision)
     config = weights.read_config(files)
     tensors = weights.read_tensors(files)
     return VAE(config, tensors, weights.source_of(files, tensors), encode=encode, decode=decode)

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from cogvae_cli.errors import LatentsError, UsageError
 from cogvae_cli.model.config import BUILT_IN, PRESETS, ModelSource
+from cogvae_cli.pipeline.importing import UNKNOWN_IDENTITY, check_factor
 from cogvae_cli.pipeline.progress import Progress
 
 if TYPE_CHECKING:
+    from cogvae_cli.io.latents_header import LatentsHeader
     from cogvae_cli.model.autoencoder import VAE
 
 TINY_NOTICE = (
@@ -27,10 +29,13 @@ def obtain(model: str | VAE, *, revision: str | None, dtype: str | None, progres
             raise UsageError("revision and dtype belong to loading: this model is loaded already")
         vae = model
     else:
-        from cogvae_cli.pipeline.loading import load
+        from cogvae_cli.io import hub
+        from cogvae_cli.pipeline.loading import build
+        from cogvae_cli.pipeline.model_files import transfer_to
 
         progress.phase(f"loading model {model}")
-        vae = load(model, dtype=dtype, revision=revision)
+        files = hub.find_model(model, revision=revision, transfer=transfer_to(progress))
+        vae = build(files, dtype=dtype)
     if vae.source.name == BUILT_IN:
         progress.notice(TINY_NOTICE)
     return vae
@@ -46,9 +51,16 @@ def recorded(source: ModelSource) -> str:
     )
 
 
-def check_same(vae: VAE, made_by: ModelSource, *, force: bool) -> None:
-    """Raises LatentsError if the latents were made by other weights, unless `force`."""
+def check_same(vae: VAE, header: LatentsHeader, *, force: bool) -> None:
+    """Raises LatentsError if the latents were made by other weights, unless `force`.
+
+    Of latents that were imported only the family is known: then the scaling factor must be the same.
+    """
+    made_by = header.model
     if force or vae.source.identity == made_by.identity:
+        return
+    if made_by.identity == UNKNOWN_IDENTITY:
+        check_factor(header, vae.source.name, vae.scaling_factor, force=False)
         return
     raise LatentsError(
         f"the latents were made by {_named(made_by)}, which is not {_named(vae.source)}",
