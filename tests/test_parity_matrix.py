@@ -21,7 +21,7 @@ from cogvae_cli import load
 from cogvae_cli.model.autoencoder import VAE
 from cogvae_cli.model.chunks import latents_of
 
-pytestmark = pytest.mark.parity
+pytestmark = [pytest.mark.parity, pytest.mark.long]
 
 DOCS = Path(__file__).parents[1] / "docs" / "numerics.md"
 BOUND = 1e-5
