@@ -29,8 +29,8 @@ class Fault:
     number: str
     what: str
     file: str
-    right: str
-    wrong: str
+    edits: tuple[tuple[str, str], ...]
+    """What the file holds once, and what stands there instead."""
     test: str
 
 
@@ -39,89 +39,123 @@ FAULTS = (
         "1",
         "frames averaged in pairs without moving time next to them: pixels and frames get mixed",
         "model/layers.py",
-        "rest = (rest[:, 0::2] + rest[:, 1::2]) * 0.5",
-        "rest = jnp.mean(rest.reshape(rest.shape[0], 2, rest.shape[1] // 2, *rest.shape[2:]), axis=1)",
+        (
+            (
+                "rest = (rest[:, 0::2] + rest[:, 1::2]) * 0.5",
+                "rest = jnp.mean(rest.reshape(rest.shape[0], 2, rest.shape[1] // 2, *rest.shape[2:]), axis=1)",
+            ),
+        ),
         "test_layers.py::test_pairs_of_frames_are_averaged_pixel_by_pixel",
     ),
     Fault(
         "2",
         "float32 convolutions without precision on TPU",
         "model/convolution.py",
-        '        dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),\n        precision=precision,',
-        '        dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),',
+        (
+            (
+                '        dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),\n        precision=precision,',
+                '        dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),',
+            ),
+        ),
         "test_platforms.py::test_float32_products_ask_the_tpu_for_highest_precision",
     ),
     Fault(
         "3",
         "a single frame upsampled to two: an image decodes to four frames",
         "model/layers.py",
-        "doubled = 2 * frames - frames % 2",
-        "doubled = 2 * frames if frames == 1 else 2 * frames - frames % 2",
+        (("doubled = 2 * frames - frames % 2", "doubled = 2 * frames if frames == 1 else 2 * frames - frames % 2"),),
         "test_layers.py::test_frame_0_of_an_odd_count_is_not_doubled_in_time[1-1]",
     ),
     Fault(
         "4",
         "cache taken from the raw input instead of the padded one",
         "model/layers.py",
-        "x = jnp.concatenate([cache, x], axis=1)  # [B 2+T H W I]",
-        "raw = x\n        x = jnp.concatenate([cache, x], axis=1)",
+        (
+            (
+                "x = jnp.concatenate([cache, x], axis=1)  # [B 2+T H W I]",
+                "raw = x\n        x = jnp.concatenate([cache, x], axis=1)",
+            ),
+            ("x[:, -HISTORY:]", "raw[:, -HISTORY:]"),
+        ),
         "test_layers.py::test_a_stream_that_starts_with_one_frame_still_remembers_two",
     ),
     Fault(
         "5",
         "the norms steered by something else than the latent chunk",
         "model/vae.py",
-        'x, new[f"up_{index}"] = block(x, z, ',
-        'x, new[f"up_{index}"] = block(x, jnp.flip(z, axis=1), ',
+        (('x, new[f"up_{index}"] = block(x, z, ', 'x, new[f"up_{index}"] = block(x, jnp.flip(z, axis=1), '),),
         "test_goldens.py::test_the_outputs_are_those_of_diffusers[tiny T=9 96x64]",
     ),
     Fault(
         "6",
         "log-variance not clamped",
         "model/vae.py",
-        "return jnp.clip(logvar, *LOGVAR_RANGE)",
-        "return logvar",
+        (("return jnp.clip(logvar, *LOGVAR_RANGE)", "return logvar"),),
         "test_autoencoder.py::test_logvar_is_clamped_as_upstream_clamps_it",
     ),
     Fault(
         "7",
         "blended tiles not written back: later tiles meet unblended neighbours",
         "model/tiling.py",
-        "            if j > 0:\n",
-        "            plain = tiles[i][j]\n            if j > 0:\n",
+        (
+            ("blended[i - 1][j], tile", "tiles[i - 1][j], tile"),
+            ("blended[i][j - 1], tile", "tiles[i][j - 1], tile"),
+        ),
         "test_goldens.py::test_the_outputs_are_those_of_diffusers[tiny T=1 72x104 tiled]",
     ),
     Fault(
         "8",
         "norm statistics in bfloat16",
         "model/numerics.py",
-        "STATISTICS = jnp.float32",
-        "STATISTICS = jnp.bfloat16",
+        (("STATISTICS = jnp.float32", "STATISTICS = jnp.bfloat16"),),
         "test_layers.py::test_norm_statistics_are_float32_when_the_network_computes_in_bfloat16",
     ),
     Fault(
         "9",
         "chunks chunked a second time, each as a clip of its own",
         "model/autoencoder.py",
-        "        part, caches = step(piece, caches)\n",
-        "        part, caches = step(piece, None)\n",
+        (("        part, caches = step(piece, caches)\n", "        part, caches = step(piece, None)\n"),),
         "test_goldens.py::test_the_outputs_are_those_of_diffusers[tiny T=17 96x64]",
     ),
     Fault(
         "10",
         "encoder chunks of 4 frames",
         "model/chunks.py",
-        "FRAMES = 8\n",
-        "FRAMES = 4\n",
+        (("FRAMES = 8\n", "FRAMES = 4\n"),),
         "test_goldens.py::test_the_outputs_are_those_of_diffusers[tiny T=17 96x64]",
     ),
     Fault(
         "11",
         "pixels fed as [0, 1] instead of [-1, 1]",
         "model/vae.py",
-        "/ 127.5 - 1.0",
-        "/ 255.0",
+        (("/ 127.5 - 1.0", "/ 255.0"),),
         "test_autoencoder.py::test_pixels_and_floats_encode_alike",
+    ),
+    Fault(
+        "11b",
+        "every video written at 8 frames a second",
+        "pipeline/decode.py",
+        (
+            (
+                "(header.frames.width, header.frames.height), header.timing.rate)",
+                "(header.frames.width, header.frames.height), Fraction(8))",
+            ),
+        ),
+        "test_main_job.py::test_a_common_size_comes_back",
+    ),
+    Fault(
+        "5b",
+        "latents divided by the scaling factor twice",
+        "pipeline/decode.py",
+        (("[None] / self._factor", "[None] / self._factor / self._factor"),),
+        "test_pipeline_models.py::test_scaled_and_half_stored_latents_decode_to_the_same_picture[options0]",
+    ),
+    Fault(
+        "12",
+        "latents of one family decoded with another's factor",
+        "pipeline/models.py",
+        (("        check_factor(header, vae.source.name, vae.scaling_factor, force=False)\n", ""),),
+        "test_convert.py::test_imported_latents_decode_with_a_model_of_their_family_only",
     ),
 )
 
@@ -129,15 +163,10 @@ FAULTS = (
 def _mutate(package: pathlib.Path, fault: Fault) -> None:
     path = package / fault.file
     text = path.read_text()
-    if text.count(fault.right) != 1:
-        raise SystemExit(
-            f"fault {fault.number}: its place is {text.count(fault.right)} times in {fault.file}, not once"
-        )
-    text = text.replace(fault.right, fault.wrong)
-    if fault.number == "4":
-        text = text.replace("x[:, -HISTORY:]", "raw[:, -HISTORY:]")
-    if fault.number == "7":
-        text = text.replace("blended[i].append(tile)", "blended[i].append(plain)")
+    for right, wrong in fault.edits:
+        if text.count(right) != 1:
+            raise SystemExit(f"fault {fault.number}: {fault.file} holds {right!r} {text.count(right)} times, not once")
+        text = text.replace(right, wrong)
     path.write_text(text)
 
 
