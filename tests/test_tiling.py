@@ -126,8 +126,8 @@ def test_uniform_tiles_of_any_number_compile_two_programs_a_direction() -> None:
 
 
 def test_tiles_stream_with_a_cache_of_their_own() -> None:
-    vae = _vae("reference")
-    frames = random_frames(17, 56, 72)
+    vae = _vae("uniform")
+    frames = random_frames(17, 96, 72)  # the programs of the test before
     whole = vae.encode(frames)
     parts = list(vae.encode_stream(np.split(frames, [5, 12], axis=1)))
     np.testing.assert_array_equal(np.concatenate([part.mean for part in parts], axis=1), whole.mean)

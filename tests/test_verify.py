@@ -217,4 +217,4 @@ def test_a_size_that_cannot_be_compared_is_a_usage_error(size, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert size in err.splitlines()[0]
-    assert "96x64" in err
+    assert "64x48" in err

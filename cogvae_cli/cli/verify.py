@@ -19,10 +19,10 @@ _HEADINGS = ("layer", "chunk", "shape [B T H W C]", "largest error", "mean error
 
 
 def _size(text: str) -> tuple[int, int]:
-    """`96x64` to (96, 64)."""
+    """`64x48` to (64, 48)."""
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
     if match is None:
-        raise typer.BadParameter(f"{text!r} is no size such as 96x64, width first")
+        raise typer.BadParameter(f"{text!r} is no size such as 64x48, width first")
     return int(match[1]), int(match[2])
 
 
@@ -33,7 +33,7 @@ def verify(
         options.Dtype, typer.Option(help="Number format that ours computes in; the reference is float32 always.")
     ] = "float32",
     frames: Annotated[int, typer.Option(min=1, metavar="N", help="Frames compared; 17 make two chunks.")] = 17,
-    size: Annotated[str, typer.Option(metavar="WxH", help="Size of the frames, multiples of 8.")] = "96x64",
+    size: Annotated[str, typer.Option(metavar="WxH", help="Size of the frames, multiples of 8.")] = "64x48",
     tolerance: Annotated[
         float, typer.Option(min=0, metavar="T", help="Largest relative error of a layer, and end to end.")
     ] = 1e-5,
@@ -53,7 +53,7 @@ def verify(
 
       cogvae verify --model tiny
 
-      cogvae verify --model ./my-model/vae --size 64x64 --json
+      cogvae verify --model ./my-model/vae --size 96x64 --json
 
       cogvae verify --model cogvideox-2b --dtype bfloat16 --tolerance 0.1
     """

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 FRAMES = 17
 """Two chunks, so that the caches between them are compared too."""
 
-WIDTH, HEIGHT = 96, 64
+WIDTH, HEIGHT = 64, 48
 """Not square, so that height can't be taken for width."""
 
 TOLERANCE = 1e-5

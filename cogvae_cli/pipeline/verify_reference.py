@@ -105,5 +105,5 @@ class Reference:
 
 
 def _from_torch(tensor: Any) -> np.ndarray:
-    array: np.ndarray = tensor.permute(0, 2, 3, 4, 1).numpy()
+    array: np.ndarray = tensor.permute(0, 2, 3, 4, 1).contiguous().numpy()
     return array
