@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 
@@ -46,6 +47,9 @@ def test_float32_products_ask_the_tpu_for_highest_precision() -> None:
 
 def _on_tpu(name: str) -> Callable[[object], object]:
     """Puts a tree of shapes on one chip of that topology, for compiling ahead of time without a TPU."""
+    # Nothing here touches a chip, so another process that holds libtpu is no obstacle, nor is a machine without any.
+    os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
+    os.environ["TPU_SKIP_MDS_QUERY"] = "1"
     from jax.experimental import topologies
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
