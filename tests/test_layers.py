@@ -32,7 +32,7 @@ def test_a_causal_conv_gives_the_same_in_one_piece_and_in_a_stream() -> None:
     for start, stop in ((0, 1), (1, 4), (4, 5), (5, 9)):
         part, cache = conv(x[:, start:stop], cache)
         parts.append(part)
-    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=2e-6)  # measured 4e-7
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), whole, atol=1e-6)  # measured 0
     np.testing.assert_array_equal(cache, end)
 
 
@@ -58,7 +58,7 @@ def test_every_form_of_the_3d_convolution_is_the_convolution(form: object) -> No
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3, 3), axis=(1, 2, 3))  # [B T H W I 3 3 3]
     expected = np.einsum("bthwidef,defio->bthwo", windows, kernel)
-    np.testing.assert_allclose(form(x, kernel, precision=HIGHEST), expected, atol=3e-5)  # measured 5e-6
+    np.testing.assert_allclose(form(x, kernel, precision=HIGHEST), expected, atol=3e-5)  # measured 1e-5
 
 
 def test_upsampling_by_phases_is_doubling_and_then_convolving() -> None:
@@ -66,15 +66,15 @@ def test_upsampling_by_phases_is_doubling_and_then_convolving() -> None:
     doubled = x.repeat(2, axis=1).repeat(2, axis=2)
     expected = convolution.conv2d(doubled, kernel, padding=convolution.SAME, precision=HIGHEST)
     got = convolution.upsampling_conv2d(x, kernel, precision=HIGHEST)
-    np.testing.assert_allclose(got, expected, atol=3e-5)  # measured 8e-6
+    np.testing.assert_allclose(got, expected, atol=3e-5)  # measured 4e-6
 
 
 def test_pairs_of_frames_are_averaged_pixel_by_pixel() -> None:
     x = _noise(2, 7, 2, 4, 3)
     expected = np.stack([x[:, 0], *((x[:, i] + x[:, i + 1]) / 2 for i in (1, 3, 5))], axis=1)
-    np.testing.assert_allclose(layers._average_pairs(x), expected, atol=1e-6)  # measured 1e-7
+    np.testing.assert_array_equal(layers._average_pairs(x), expected)
     even = np.stack([(x[:, i] + x[:, i + 1]) / 2 for i in (0, 2, 4)], axis=1)
-    np.testing.assert_allclose(layers._average_pairs(x[:, :6]), even, atol=1e-6)  # measured 1e-7
+    np.testing.assert_array_equal(layers._average_pairs(x[:, :6]), even)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_group_norm_takes_its_statistics_over_chunk_and_group_with_the_mean_take
     norm.bias[...] = jnp.asarray(_noise(8))
     x = _noise(2, 3, 4, 5, 8) + 300  # a variance from E[x^2] - E[x]^2 would lose all its digits here
     expected = _normalised(np.asarray(x), 2) * np.asarray(norm.weight) + np.asarray(norm.bias)
-    np.testing.assert_allclose(norm(x), expected, atol=2e-4)  # measured 4e-5, of which x itself holds 3e-5
+    np.testing.assert_allclose(norm(x), expected, atol=2e-4)  # measured 5e-5, for x itself is rounded to 3e-5
 
 
 def test_norm_statistics_are_float32_when_the_network_computes_in_bfloat16() -> None:
