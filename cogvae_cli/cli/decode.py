@@ -9,6 +9,7 @@ import typer
 
 from cogvae_cli.cli import options
 from cogvae_cli.cli.terminal import TerminalProgress, bytes_text, print_json, print_lines, speed_text, table
+from cogvae_cli.pipeline.results import tile_text
 
 if TYPE_CHECKING:
     from cogvae_cli.pipeline.decode import DecodeResult
@@ -23,6 +24,16 @@ def decode(
     force: Annotated[
         bool, typer.Option("--force", help="Decode with another model than the one that made the latents.")
     ] = False,
+    posterior: options.OfMoments = None,
+    seed: options.Seed = None,
+    tile: options.Tile = "off",
+    tile_overlap: options.TileOverlap = None,
+    tile_layout: options.TileLayoutName = "uniform",
+    program: options.Program = None,
+    layout: options.Layout = None,
+    array: options.ArrayName = None,
+    scaled: options.IsScaled = None,
+    rate: options.Rate = None,
     crf: options.Crf = 18,
     pix_fmt: options.PixFmt = None,
     overwrite: options.Overwrite = False,
@@ -33,7 +44,7 @@ def decode(
     """Decode a latents file into a video.
 
     The video has the size, the number of frames and the rate of the one that was encoded. The model is the one that
-    made the latents.
+    made the latents. Latents of other programs (.pt, .npy, .safetensors) are read too: say what the file doesn't.
 
     Examples:
 
@@ -41,12 +52,28 @@ def decode(
 
       cogvae decode clip.npz -o clip.mkv --crf 10
 
-      cogvae decode clip.npz -o clip.mp4 --model ./my-model/vae
+      cogvae decode clip.npz -o clip.mp4 --model ./my-model/vae --tile 360x240
+
+      cogvae decode moments.npz -o clip.mp4 --posterior sample --seed 7
+
+      cogvae decode encoded.pt -o clip.mp4 --format cogvideo --model cogvideox-2b
     """
     from cogvae_cli.pipeline.decode import DecodeOptions, VideoOptions, decode_file
+    from cogvae_cli.pipeline.importing import ImportOptions
+    from cogvae_cli.pipeline.options import TileOptions
 
     video = VideoOptions(crf=crf, pix_fmt=pix_fmt)
-    chosen = DecodeOptions(revision=revision, dtype=dtype, force=force, video=video, overwrite=overwrite)
+    chosen = DecodeOptions(
+        revision=revision,
+        dtype=dtype,
+        tiles=TileOptions(tile, tile_overlap, tile_layout),
+        foreign=ImportOptions(program, layout, array, scaled, rate),
+        posterior=posterior,
+        seed=seed,
+        force=force,
+        video=video,
+        overwrite=overwrite,
+    )
     result = decode_file(source, output, model=model, options=chosen, progress=TerminalProgress(quiet=quiet))
     if as_json:
         print_json(result.as_dict())
@@ -56,9 +83,10 @@ def decode(
 
 def _lines(result: DecodeResult) -> list[str]:
     time, height, width, channels = result.latents_shape
+    seed = "" if result.seed is None else f" with seed {result.seed}"
     rows = [
-        ("latents", f"{time} frames of {width}x{height}, {channels} channels"),
-        ("model", f"{result.model.name}, computed in {result.compute_dtype}"),
+        ("latents", f"{time} frames of {width}x{height}, {channels} channels, {result.posterior}{seed}"),
+        ("model", f"{result.model.name}, computed in {result.compute_dtype}{tile_text(result.tiles)}"),
         ("video", f"{result.frames} frames of {result.width}x{result.height} at {result.rate} frames/s"),
         ("file", f"{result.output}, {bytes_text(result.output_bytes)}"),
         ("speed", speed_text(result.frames_per_second, result.compile_seconds)),

@@ -9,6 +9,7 @@ import typer
 
 from cogvae_cli.cli import options
 from cogvae_cli.cli.terminal import TerminalProgress, print_json, print_lines, speed_text, table
+from cogvae_cli.pipeline.results import tile_text
 
 if TYPE_CHECKING:
     from cogvae_cli.pipeline.roundtrip_result import RoundtripResult
@@ -31,6 +32,9 @@ def roundtrip(
     model: options.Model = None,
     revision: options.Revision = None,
     dtype: options.ComputeDtype = None,
+    tile: options.Tile = "off",
+    tile_overlap: options.TileOverlap = None,
+    tile_layout: options.TileLayoutName = "uniform",
     crf: options.Crf = 18,
     pix_fmt: options.PixFmt = None,
     overwrite: options.Overwrite = False,
@@ -54,6 +58,7 @@ def roundtrip(
       cogvae roundtrip clip.mp4 --json --report-out quality.json
     """
     from cogvae_cli.pipeline.decode import VideoOptions
+    from cogvae_cli.pipeline.options import TileOptions
     from cogvae_cli.pipeline.roundtrip import RoundtripOptions, report_path, roundtrip_file
 
     if report and report_out is None:
@@ -61,6 +66,7 @@ def roundtrip(
     chosen = RoundtripOptions(
         revision=revision,
         dtype=dtype,
+        tiles=TileOptions(tile, tile_overlap, tile_layout),
         output=output,
         report=report_out,
         video=VideoOptions(crf=crf, pix_fmt=pix_fmt),
@@ -74,11 +80,11 @@ def roundtrip(
 
 
 def _lines(result: RoundtripResult) -> list[str]:
-    quality = result.quality
+    quality, tiles = result.quality, tile_text(result.tiles)
     time, height, width, channels = result.latents_shape
     rows = [
         ("video", f"{result.source.name}, {quality.frames} frames of {result.width}x{result.height}"),
-        ("model", f"{result.model.name}, {result.encode_dtype} -> {result.decode_dtype} on {result.device}"),
+        ("model", f"{result.model.name}, {result.encode_dtype} -> {result.decode_dtype} on {result.device}{tiles}"),
         ("latents", f"{time} frames of {width}x{height}, {channels} channels"),
         ("PSNR", _psnr(quality.psnr_mean, "mean of the frames' PSNR") if not quality.identical else "identical"),
     ]

@@ -29,11 +29,12 @@ from cogvae_cli.pipeline.device import (
     named_memory_errors,
     one_ahead,
 )
-from cogvae_cli.pipeline.encode import Dtype
 from cogvae_cli.pipeline.frames import Chunk, crop, padding, prepared
 from cogvae_cli.pipeline.models import obtain
+from cogvae_cli.pipeline.options import RunOptions
 from cogvae_cli.pipeline.progress import Notices, Progress
-from cogvae_cli.pipeline.results import size_text, variable_rate_notice
+from cogvae_cli.pipeline.reading import timing_of
+from cogvae_cli.pipeline.results import size_text, tiles_of, variable_rate_notice
 from cogvae_cli.pipeline.roundtrip_result import RoundtripResult
 from cogvae_cli.pipeline.stages import Prefetch, WriteBehind
 
@@ -49,13 +50,9 @@ BUILT_IN_CLIP = "city_cc0_480x272_49f.mp4"
 
 
 @dataclass(frozen=True)
-class RoundtripOptions:
+class RoundtripOptions(RunOptions):
     """How a round trip runs and what it leaves behind."""
 
-    revision: str | None = None
-    """Commit, tag or branch on the Hub."""
-    dtype: Dtype | None = None
-    """dtype to compute in; by default each direction's own."""
     output: Path | None = None
     """Where the decoded video goes, if anywhere."""
     report: Path | None = None
@@ -112,7 +109,7 @@ def _roundtrip(source: Path, model: str | VAE, options: RoundtripOptions, progre
     for path in options.outputs():
         check_output(path, overwrite=options.overwrite, inputs=[source])
     with VideoReader(source) as reader:
-        vae = obtain(model, revision=options.revision, dtype=options.dtype, progress=progress)
+        vae = obtain(model, options, progress)
         result = _Roundtrip(source, vae, reader, progress).run(options)
     if options.report is not None:
         _write_report(result, options.report, source, options.overwrite)
@@ -186,13 +183,7 @@ class _Roundtrip:
 
     def _rate(self) -> Fraction:
         """The true rate, constant or mean, which a writer needs at once and a reader knows at its end."""
-        from cogvae_cli.io.video_reader import VideoReader
-
-        self._progress.phase("counting the frames")
-        with VideoReader(self._source) as reader:
-            for _ in reader.frames():
-                pass
-            timing = reader.timing
+        timing = timing_of(self._source, self._progress)
         if timing.variable:
             self._notices.tell([variable_rate_notice(timing.rate)])
         return timing.rate
@@ -237,6 +228,7 @@ class _Roundtrip:
             variable_rate=timing.variable,
             padded_frames=encoded - quality.frames,
             latents_shape=(latents_of(encoded), height // SPACE, width // SPACE, self._vae.config.latent_channels),
+            tiles=tiles_of(self._vae, height, width),
             quality=quality,
             model=self._vae.source,
             encode_dtype=self._vae.encode_dtype,

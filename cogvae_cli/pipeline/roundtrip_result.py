@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from cogvae_cli.model.chunks import FIRST_FRAMES, FRAMES
 from cogvae_cli.model.config import ModelSource
-from cogvae_cli.pipeline.results import SCHEMA_VERSION, model_facts, rate_text
+from cogvae_cli.pipeline.results import SCHEMA_VERSION, model_facts, rate_text, tile_facts
 
 if TYPE_CHECKING:
+    from cogvae_cli.io.latents_header import TilesHeader
     from cogvae_cli.report.metrics import Quality
 
 
@@ -29,6 +30,7 @@ class RoundtripResult:
     padded_frames: int
     latents_shape: tuple[int, int, int, int]
     """[T H W C]"""
+    tiles: TilesHeader | None
     quality: Quality
     model: ModelSource
     encode_dtype: str
@@ -61,6 +63,7 @@ class RoundtripResult:
             "rate": rate_text(self.rate),
             "variable_rate": self.variable_rate,
             "latents": {"shape": list(self.latents_shape)},
+            "tiles": tile_facts(self.tiles),
             "quality": self.quality.summary(),
             "definitions": dict(DEFINITIONS),
             "model": model_facts(self.model),
