@@ -34,7 +34,7 @@ def _grouped(case: goldens.Case):
     return pytest.param(case, id=case.name, marks=pytest.mark.xdist_group(f"goldens {case.network}"))
 
 
-@pytest.mark.parametrize("case", map(_grouped, goldens.CASES))
+@pytest.mark.parametrize("case", [_grouped(case) for case in goldens.CASES])
 def test_the_outputs_are_those_of_diffusers(case: goldens.Case) -> None:
     vae = _vae(case.config)
     vae.tiling = case.tiling
