@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -89,7 +90,14 @@ def _tested_package() -> tuple[Path, str]:
     )
 
 
+def _hear_interrupts() -> None:
+    """A shell's background job ignores Ctrl-C, and so would the commands that it is tried on."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    _hear_interrupts()
     folder, kind = _tested_package()
     if kind != "installed" and os.environ.get("COGVAE_TEST_INSTALLED") == "1":
         raise pytest.UsageError(f"COGVAE_TEST_INSTALLED=1 asks for the installed package, but {folder} is the {kind}")

@@ -27,7 +27,7 @@ from cogvae_cli.pipeline.importing import (
     family_of,
     open_any,
 )
-from cogvae_cli.pipeline.progress import Progress
+from cogvae_cli.pipeline.progress import Notices, Progress
 
 FACTOR = np.float32(1.15258426)
 ROUNDING = 1e-6
@@ -235,7 +235,7 @@ def test_what_is_padded_is_told_for_other_programs_do_not_know(tmp_path, latents
 def test_a_foreign_file_is_read_by_chunks_like_a_latents_file(tmp_path, latents):
     source = pt(tmp_path / "z.pt", laid_out(latents, "BCTHW"))
     about = ImportOptions(format="cogvideo", rate="8")
-    with open_any(source, "tiny", revision=None, options=about, progress=Progress()) as reader:
+    with open_any(source, "tiny", revision=None, options=about, notices=Notices(Progress())) as reader:
         assert isinstance(reader, ImportedLatents)
         assert (reader.shape, reader.length) == (SHAPE, 5)
         chunks = list(reader.chunks((3, 2)))

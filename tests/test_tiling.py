@@ -14,7 +14,7 @@ from random_weights import TINY, random_frames, random_tensors
 from cogvae_cli.errors import UsageError
 from cogvae_cli.model import tiling
 from cogvae_cli.model.autoencoder import VAE
-from cogvae_cli.model.config import ModelSource
+from cogvae_cli.model.config import ModelSource, TileLayout
 from cogvae_cli.model.numerics import Numerics
 from cogvae_cli.model.tiling import Span, Tiling
 from cogvae_cli.model.vae import decode_step, encode_step
@@ -100,7 +100,7 @@ def test_uniform_weights_are_smooth_and_add_up_to_one() -> None:
     np.testing.assert_allclose(total, 1, atol=2e-7)  # measured 3e-8
 
 
-def _vae(layout: tiling.Layout) -> VAE:
+def _vae(layout: TileLayout) -> VAE:
     source = ModelSource("random", None, "0" * 64, ())
     vae = VAE(TINY, _tensors(), source, encode=Numerics(), decode=Numerics())
     vae.tiling = Tiling.of(40, 48, layout)

@@ -137,6 +137,7 @@ def result_of(*errors: float) -> VerifyResult:
         model=SOURCE,
         width=96,
         height=64,
+        tiles=None,
         frames=17,
         encode_dtype="float32",
         decode_dtype="float32",
@@ -217,4 +218,4 @@ def test_a_size_that_cannot_be_compared_is_a_usage_error(size, capsys):
     out, err = capsys.readouterr()
     assert out == ""
     assert size in err.splitlines()[0]
-    assert "64x48" in err
+    assert "say " in err.splitlines()[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from cogvae_cli.pipeline.convert import ConvertResult
 
 _OTHER = "The other program's file"
-
-Program = Literal["cogvideo", "finetrainers", "cogvideox-factory", "diffusers"]
 
 
 def convert(
@@ -30,30 +28,11 @@ def convert(
             show_default=False,
         ),
     ],
-    program: Annotated[
-        Program | None,
-        typer.Option("--format", rich_help_panel=_OTHER, help="The program that stores a .pt like this."),
-    ] = None,
-    layout: Annotated[
-        str | None,
-        typer.Option("--layout", metavar="AXES", rich_help_panel=_OTHER, help="Its axes, say BCTHW, TCHW or THWC."),
-    ] = None,
-    array: Annotated[
-        str | None,
-        typer.Option("--array", metavar="NAME", rich_help_panel=_OTHER, help="Which of its arrays holds the latents."),
-    ] = None,
-    scaled: Annotated[
-        bool | None,
-        typer.Option(
-            "--scaled/--unscaled", rich_help_panel=_OTHER, help="Whether its values are times the scaling factor."
-        ),
-    ] = None,
-    rate: Annotated[
-        str | None,
-        typer.Option(
-            "--rate", metavar="FPS", rich_help_panel=_OTHER, help="Its frame rate. Default: 8; 16 for CogVideoX 1.5."
-        ),
-    ] = None,
+    program: options.Program = None,
+    layout: options.Layout = None,
+    array: options.ArrayName = None,
+    scaled: options.IsScaled = None,
+    rate: options.Rate = None,
     model: Annotated[
         str | None,
         typer.Option(
@@ -65,13 +44,8 @@ def convert(
         ),
     ] = None,
     revision: options.Revision = None,
-    posterior: Annotated[
-        Literal["mean", "sample"] | None,
-        typer.Option("--posterior", help="What to make of moments. Default: keep them."),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Of the sample's noise. Default: 0.")
-    ] = None,
+    posterior: options.OfMoments = None,
+    seed: options.Seed = None,
     dtype: Annotated[
         options.Dtype | None,
         typer.Option("--dtype", help="Number format of the new file. Default: that of the old one."),

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cogvae_cli.cli import options
+from cogvae_cli.cli import video_options as video
 from cogvae_cli.cli.terminal import TerminalProgress, bytes_text, print_json, print_lines, speed_text, table
+from cogvae_cli.pipeline.results import tile_text
+from cogvae_cli.pipeline.video_options import VideoOptions
 
 if TYPE_CHECKING:
     from cogvae_cli.pipeline.decode import DecodeResult
 
 
 def decode(
-    source: Annotated[Path, typer.Argument(metavar="LATENTS", help="The latents file.", show_default=False)],
+    source: Annotated[
+        Path, typer.Argument(metavar="LATENTS", help="The latents file, or - for stdin.", show_default=False)
+    ],
     output: options.VideoOut,
     model: options.ModelOfLatents = None,
     revision: options.Revision = None,
@@ -23,8 +28,21 @@ def decode(
     force: Annotated[
         bool, typer.Option("--force", help="Decode with another model than the one that made the latents.")
     ] = False,
-    crf: options.Crf = 18,
-    pix_fmt: options.PixFmt = None,
+    posterior: options.OfMoments = None,
+    seed: options.Seed = None,
+    tile: options.Tile = "off",
+    tile_overlap: options.TileOverlap = None,
+    tile_layout: options.TileLayoutName = "uniform",
+    formats: video.Formats = None,
+    layout: options.Layout = None,
+    array: options.ArrayName = None,
+    scaled: options.IsScaled = None,
+    rate: options.Rate = None,
+    codec: video.Codec = None,
+    crf: video.Crf = None,
+    preset: video.Preset = None,
+    pix_fmt: video.PixFmt = None,
+    audio: video.Audio = None,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -33,32 +51,50 @@ def decode(
     """Decode a latents file into a video.
 
     The video has the size, the number of frames and the rate of the one that was encoded. The model is the one that
-    made the latents.
+    made the latents. Latents of other programs (.pt, .npy, .safetensors) are read too: say what the file doesn't.
 
     Examples:
 
       cogvae decode clip.npz -o clip.mp4
 
-      cogvae decode clip.npz -o clip.mkv --crf 10
+      cogvae decode clip.npz -o clip.mkv --codec ffv1 --audio source.mp4
 
-      cogvae decode clip.npz -o clip.mp4 --model ./my-model/vae
+      cogvae decode clip.npz -o clip.mp4 --model ./my-model/vae --tile 360x240
+
+      cogvae decode moments.npz -o clip.mp4 --posterior sample --seed 7
+
+      cogvae decode encoded.pt -o clip.mp4 --format cogvideo --model cogvideox-2b
     """
-    from cogvae_cli.pipeline.decode import DecodeOptions, VideoOptions, decode_file
+    from cogvae_cli.pipeline.decode import DecodeOptions, decode_file
+    from cogvae_cli.pipeline.importing import ImportOptions
+    from cogvae_cli.pipeline.options import TileOptions
 
-    video = VideoOptions(crf=crf, pix_fmt=pix_fmt)
-    chosen = DecodeOptions(revision=revision, dtype=dtype, force=force, video=video, overwrite=overwrite)
+    video.refuse_json_on_stdout(output, as_json)
+    program, container = video.split_formats(formats)
+    chosen = DecodeOptions(
+        revision=revision,
+        dtype=dtype,
+        tiles=TileOptions(tile, tile_overlap, tile_layout),
+        foreign=ImportOptions(program, layout, array, scaled, rate),
+        posterior=posterior,
+        seed=seed,
+        force=force,
+        video=VideoOptions(crf, pix_fmt, codec, preset, container, audio),
+        overwrite=overwrite,
+    )
     result = decode_file(source, output, model=model, options=chosen, progress=TerminalProgress(quiet=quiet))
     if as_json:
         print_json(result.as_dict())
-    else:
+    elif str(output) != "-":
         print_lines(_lines(result))
 
 
 def _lines(result: DecodeResult) -> list[str]:
     time, height, width, channels = result.latents_shape
+    seed = "" if result.seed is None else f" with seed {result.seed}"
     rows = [
-        ("latents", f"{time} frames of {width}x{height}, {channels} channels"),
-        ("model", f"{result.model.name}, computed in {result.compute_dtype}"),
+        ("latents", f"{time} frames of {width}x{height}, {channels} channels, {result.posterior}{seed}"),
+        ("model", f"{result.model.name}, computed in {result.compute_dtype}{tile_text(result.tiles)}"),
         ("video", f"{result.frames} frames of {result.width}x{result.height} at {result.rate} frames/s"),
         ("file", f"{result.output}, {bytes_text(result.output_bytes)}"),
         ("speed", speed_text(result.frames_per_second, result.compile_seconds)),

@@ -8,15 +8,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cogvae_cli.cli import options
+from cogvae_cli.cli import video_options as video
 from cogvae_cli.cli.terminal import TerminalProgress, bytes_text, print_json, print_lines, speed_text, table
 from cogvae_cli.model.config import DEFAULT_MODEL
+from cogvae_cli.pipeline.options import FramesPolicy, PosteriorKind, parse_size
+from cogvae_cli.pipeline.results import tile_text
+from cogvae_cli.pipeline.video_options import MAX_PIXELS, ReadOptions
 
 if TYPE_CHECKING:
-    from cogvae_cli.pipeline.encode import EncodeResult
+    from cogvae_cli.pipeline.encode_result import EncodeResult
 
 
 def encode(
-    source: Annotated[Path, typer.Argument(metavar="VIDEO", help="The video file.", show_default=False)],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="VIDEO",
+            help="A video, a picture, a folder of pictures, numbered ones named as frame%04d.png, or - for stdin.",
+            show_default=False,
+        ),
+    ],
     output: options.LatentsOut,
     model: options.Model = None,
     revision: options.Revision = None,
@@ -25,6 +36,39 @@ def encode(
     scaled: Annotated[
         bool, typer.Option("--scaled", help="Store latents times the scaling factor, as diffusion models take them.")
     ] = False,
+    posterior: Annotated[
+        PosteriorKind,
+        typer.Option(
+            "--posterior", help="What is stored: the mean, a sample, or moments (mean and logvar), to choose later."
+        ),
+    ] = "mean",
+    seed: options.Seed = None,
+    frames_policy: Annotated[
+        FramesPolicy,
+        typer.Option(
+            "--frames-policy",
+            help="Of a count that is no 8k+1. pad: repeat the last frame, decode takes that off again; trim: drop the "
+            "last frames; exact: take 1, 8k and 8k+1 only.",
+        ),
+    ] = "pad",
+    fps: video.Fps = None,
+    start: video.Start = None,
+    duration: video.Duration = None,
+    frames: video.Frames = None,
+    stream: video.Stream = None,
+    on_error: video.OnError = "fail",
+    max_pixels: video.MaxPixels = MAX_PIXELS,
+    size: video.Size = None,
+    fit: video.Fit = "cover",
+    no_autorotate: video.NoAutorotate = False,
+    colorspace: video.Colorspace = None,
+    alpha: video.Alpha = "black",
+    hdr: video.Hdr = "refuse",
+    deinterlace: video.Deinterlace = False,
+    container: video.LatentsFormat = None,
+    tile: options.Tile = "off",
+    tile_overlap: options.TileOverlap = None,
+    tile_layout: options.TileLayoutName = "uniform",
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -41,26 +85,63 @@ def encode(
 
       cogvae encode clip.mp4 -o clip.safetensors --model cogvideox-5b --scaled --store-dtype bfloat16
 
-      cogvae encode clip.mp4 -o clip.npz --model ./my-model/vae --json
+      cogvae encode clip.mp4 -o moments.npz --posterior moments --frames-policy trim
+
+      cogvae encode film.mkv -o part.npz --start 1:02 --frames 49 --fps 8 --size 720x480
+
+      cogvae encode clip.mp4 -o clip.npz --model ./my-model/vae --tile 360x240 --json
     """
     from cogvae_cli.pipeline.encode import EncodeOptions, encode_file
+    from cogvae_cli.pipeline.options import TileOptions
 
-    chosen = EncodeOptions(revision=revision, dtype=dtype, store_dtype=store_dtype, scaled=scaled, overwrite=overwrite)
+    reading = ReadOptions(
+        fps=fps,
+        start=start,
+        duration=duration,
+        frames=frames,
+        stream=stream,
+        autorotate=not no_autorotate,
+        colorspace=colorspace,
+        alpha=alpha,
+        hdr=hdr,
+        deinterlace=deinterlace,
+        max_pixels=max_pixels,
+        on_error=on_error,
+        size=None if size is None else parse_size(size),
+        fit=fit,
+    )
+    video.refuse_json_on_stdout(output, as_json)
+    chosen = EncodeOptions(
+        revision=revision,
+        dtype=dtype,
+        tiles=TileOptions(tile, tile_overlap, tile_layout),
+        store_dtype=store_dtype,
+        scaled=scaled,
+        posterior=posterior,
+        seed=seed,
+        frames_policy=frames_policy,
+        reading=reading,
+        container=container,
+        overwrite=overwrite,
+    )
     progress = TerminalProgress(quiet=quiet)
     result = encode_file(source, output, model=model or DEFAULT_MODEL, options=chosen, progress=progress)
     if as_json:
         print_json(result.as_dict())
-    else:
+    elif str(output) != "-":
         print_lines(_lines(result))
+    video.fail_on_damage(source, result.damage, result.frames)
 
 
 def _lines(result: EncodeResult) -> list[str]:
     time, height, width, channels = result.latents_shape
     scaled = f", times {result.scaling_factor}" if result.scaled else ""
+    seed = "" if result.seed is None else f" with seed {result.seed}"
     rows = [
         ("video", f"{result.frames} frames of {result.width}x{result.height} at {result.rate} frames/s"),
-        ("model", f"{result.model.name}, computed in {result.compute_dtype}"),
+        ("model", f"{result.model.name}, computed in {result.compute_dtype}{tile_text(result.tiles)}"),
         ("latents", f"{time} frames of {width}x{height}, {channels} channels, {result.store_dtype}{scaled}"),
+        ("posterior", f"{result.posterior}{seed}"),
         ("file", f"{result.output}, {bytes_text(result.output_bytes)}"),
         ("speed", speed_text(result.frames_per_second, result.compile_seconds)),
     ]

@@ -7,9 +7,12 @@ from typing import Annotated, Literal
 
 import typer
 
+from cogvae_cli.model.config import TileLayout
+
 Dtype = Literal["float32", "bfloat16", "float16"]
 
-_MODEL, _VIDEO, _TERMINAL = "Model", "Video", "Terminal"
+_MODEL, _TERMINAL, _TILES = "Model", "Terminal", "Tiles"
+_OTHER = "The other program's file"
 
 _MODEL_HELP = (
     "tiny (built in), cogvideox-2b, cogvideox-5b, cogvideox-5b-i2v, cogvideox1.5-5b, cogvideox1.5-5b-i2v, a Hub id, "
@@ -58,21 +61,6 @@ ComputeDtype = Annotated[
     ),
 ]
 
-Crf = Annotated[
-    int,
-    typer.Option("--crf", min=0, max=51, rich_help_panel=_VIDEO, help="Quality of H.264: 0 loses least, 51 most."),
-]
-
-PixFmt = Annotated[
-    str | None,
-    typer.Option(
-        "--pix-fmt",
-        metavar="FORMAT",
-        rich_help_panel=_VIDEO,
-        help="Pixel format. Default: yuv420p; yuv444p for an odd width or height.",
-    ),
-]
-
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", "-y", help="Replace outputs that are there already, once the new ones are whole.")
 ]
@@ -92,10 +80,87 @@ Debug = Annotated[
 
 LatentsOut = Annotated[
     Path,
-    typer.Option("--output", "-o", metavar="FILE", help="The latents file: .npz or .safetensors.", show_default=False),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="The latents file: .npz, .safetensors, or - for stdout.",
+        show_default=False,
+    ),
 ]
 
 VideoOut = Annotated[
     Path,
-    typer.Option("--output", "-o", metavar="FILE", help="The video, say out.mp4.", show_default=False),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="The video, say out.mp4; a .gif, out%04d.png, a folder, or - for stdout.",
+        show_default=False,
+    ),
 ]
+
+Tile = Annotated[
+    str,
+    typer.Option(
+        "--tile",
+        metavar="off|WxH",
+        rich_help_panel=_TILES,
+        help="Compute big frames in tiles of that size in pixels, which takes less memory.",
+    ),
+]
+
+TileOverlap = Annotated[
+    str | None,
+    typer.Option(
+        "--tile-overlap",
+        metavar="WxH",
+        rich_help_panel=_TILES,
+        help="How far neighbours overlap. Default: 1/5 of the width and 1/6 of the height.",
+    ),
+]
+
+TileLayoutName = Annotated[
+    TileLayout,
+    typer.Option(
+        "--tile-layout",
+        rich_help_panel=_TILES,
+        help="uniform: equal tiles, smooth weights. reference: the grid and blending of diffusers.",
+    ),
+]
+
+Program = Annotated[
+    Literal["cogvideo", "finetrainers", "cogvideox-factory", "diffusers"] | None,
+    typer.Option("--format", rich_help_panel=_OTHER, help="The program that stores a .pt like this."),
+]
+
+Layout = Annotated[
+    str | None,
+    typer.Option("--layout", metavar="AXES", rich_help_panel=_OTHER, help="Its axes, say BCTHW, TCHW or THWC."),
+]
+
+ArrayName = Annotated[
+    str | None,
+    typer.Option("--array", metavar="NAME", rich_help_panel=_OTHER, help="Which of its arrays holds the latents."),
+]
+
+IsScaled = Annotated[
+    bool | None,
+    typer.Option(
+        "--scaled/--unscaled", rich_help_panel=_OTHER, help="Whether its values are times the scaling factor."
+    ),
+]
+
+Rate = Annotated[
+    str | None,
+    typer.Option(
+        "--rate", metavar="FPS", rich_help_panel=_OTHER, help="Its frame rate. Default: 8; 16 for CogVideoX 1.5."
+    ),
+]
+
+OfMoments = Annotated[
+    Literal["mean", "sample"] | None,
+    typer.Option("--posterior", help="What to take of moments. Default: mean for decoding; convert keeps them."),
+]
+
+Seed = Annotated[int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Of a sample's noise. Default: 0.")]

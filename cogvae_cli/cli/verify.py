@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,19 +10,12 @@ import typer
 from cogvae_cli.cli import options
 from cogvae_cli.cli.terminal import TerminalProgress, print_json, print_lines, table
 from cogvae_cli.model.config import DEFAULT_MODEL
+from cogvae_cli.pipeline.results import tile_text
 
 if TYPE_CHECKING:
     from cogvae_cli.pipeline.verify_result import Comparison, VerifyResult
 
-_HEADINGS = ("layer", "chunk", "shape [B T H W C]", "largest error", "mean error", "relative", "cosine", "")
-
-
-def _size(text: str) -> tuple[int, int]:
-    """`64x48` to (64, 48)."""
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    if match is None:
-        raise typer.BadParameter(f"{text!r} is no size such as 64x48, width first")
-    return int(match[1]), int(match[2])
+_HEADINGS = ("layer", "tile/chunk", "shape [B T H W C]", "largest error", "mean error", "relative", "cosine", "")
 
 
 def verify(
@@ -33,6 +25,9 @@ def verify(
         options.Dtype, typer.Option(help="Number format that ours computes in; the reference is float32 always.")
     ] = "float32",
     frames: Annotated[int, typer.Option(min=1, metavar="N", help="Frames compared; 17 make two chunks.")] = 17,
+    tile: Annotated[
+        str, typer.Option(metavar="off|WxH", help="Compute both in tiles of that size, on the grid of diffusers.")
+    ] = "off",
     size: Annotated[str, typer.Option(metavar="WxH", help="Size of the frames, multiples of 8.")] = "64x48",
     tolerance: Annotated[
         float, typer.Option(min=0, metavar="T", help="Largest relative error of a layer, and end to end.")
@@ -55,13 +50,22 @@ def verify(
 
       cogvae verify --model ./my-model/vae --size 96x64 --json
 
+      cogvae verify --model tiny --size 104x80 --tile 40x48
+
       cogvae verify --model cogvideox-2b --dtype bfloat16 --tolerance 0.1
     """
+    from cogvae_cli.pipeline.options import TileOptions, parse_size
     from cogvae_cli.pipeline.verify import VerifyOptions, verify_model
 
-    width, height = _size(size)
+    width, height = parse_size(size)
     chosen = VerifyOptions(
-        revision=revision, dtype=dtype, frames=frames, width=width, height=height, tolerance=tolerance
+        revision=revision,
+        dtype=dtype,
+        tiles=TileOptions(tile, layout="reference"),
+        frames=frames,
+        width=width,
+        height=height,
+        tolerance=tolerance,
     )
     result = verify_model(model or DEFAULT_MODEL, options=chosen, progress=TerminalProgress(quiet=quiet))
     if as_json:
@@ -82,10 +86,11 @@ def _lines(result: VerifyResult, verbose: bool) -> Iterator[str]:
     exact = ["relative_to_float64"] if any(row.relative_to_float64 is not None for row in rows) else []
     yield from (f"{name.replace('_', ' ')}: {DEFINITIONS[name]}" for name in ("relative", "scale", *exact))
     yield ""
+    tiles = tile_text(result.tiles)
     over, count = result.first_over, len({row.name for row in result.layers})
     yield from table(
         [
-            ("input", f"{result.frames} frames of {result.width}x{result.height} of the built-in clip"),
+            ("input", f"{result.frames} frames of {result.width}x{result.height} of the built-in clip{tiles}"),
             ("model", f"{result.model.name}, {result.encode_dtype} -> {result.decode_dtype} on {result.device}"),
             ("against", ", ".join(f"{name} {release}" for name, release in result.versions.items())),
             ("layers", f"{count}, largest relative error {_figure(max(row.relative for row in result.layers))}"),
@@ -97,7 +102,7 @@ def _lines(result: VerifyResult, verbose: bool) -> Iterator[str]:
 def _cells(row: Comparison, tolerance: float) -> tuple[str, ...]:
     return (
         row.name,
-        "all" if row.chunk is None else str(row.chunk),
+        "all" if row.chunk is None else str(row.chunk) if row.tile is None else f"{row.tile}/{row.chunk}",
         "x".join(map(str, row.shape)),
         _figure(row.max_abs),
         _figure(row.mean_abs),

@@ -6,6 +6,7 @@ Frames are in [-1, 1] as floats, 0..255 as uint8; latents are unscaled.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -97,6 +98,12 @@ class VAE:
     def network(self, part: Part) -> tuple[Network, nnx.State[Any, Any]]:
         """A direction's network and its parameters on the device."""
         return self._networks[part], self._place(part)
+
+    def tiled(self, tiling: Tiling | None) -> VAE:
+        """The same model, which computes big frames in those tiles. Weights are shared, on the device too."""
+        other = copy.copy(self)
+        other.tiling = tiling
+        return other
 
     def encode(self, frames: Float[ArrayLike, "B T H W 3"]) -> Posterior:
         """Frames in [-1, 1] to the posterior of their latents.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from cogvae_cli.errors import ModelError
 
@@ -14,6 +14,9 @@ SPACE = 8
 
 TIME = 4
 """Frames that become one latent frame: two halvings in time."""
+
+TileLayout = Literal["uniform", "reference"]
+"""How tiles lie on a frame and are blended."""
 
 _CLASS = "AutoencoderKLCogVideoX"
 _FLOATS = ("norm_eps", "scaling_factor")

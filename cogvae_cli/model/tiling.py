@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from cogvae_cli.errors import UsageError
-from cogvae_cli.model.config import SPACE
-
-Layout = Literal["uniform", "reference"]
+from cogvae_cli.model.config import SPACE, TileLayout
 
 Tile = Float[Array, "B _ _ _ C"]
 
@@ -42,7 +40,7 @@ class Grid:
     columns: tuple[Span, ...]
     overlap_rows: int
     overlap_columns: int
-    layout: Layout
+    layout: TileLayout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,14 +57,14 @@ class Tiling:
     width: int
     overlap_height: int
     overlap_width: int
-    layout: Layout = "uniform"
+    layout: TileLayout = "uniform"
 
     def __post_init__(self) -> None:
         _check_axis("height", self.height, self.overlap_height)
         _check_axis("width", self.width, self.overlap_width)
 
     @classmethod
-    def of(cls, width: int, height: int, layout: Layout = "uniform") -> Tiling:
+    def of(cls, width: int, height: int, layout: TileLayout = "uniform") -> Tiling:
         """Tiles of that size with upstream's overlaps: 1/6 of the height, 1/5 of the width.
 
         uniform rounds an overlap to a multiple of 8. reference refuses a size whose overlap is none: upstream's own

@@ -17,6 +17,7 @@ from cogvae_cli.model.config import BUILT_IN, SPACE, ModelSource
 from cogvae_cli.pipeline.convert_plan import ConvertOptions, Plan, Target, own_target, plan_of, target_of
 from cogvae_cli.pipeline.importing import ImportOptions, family_of, open_any
 from cogvae_cli.pipeline.models import TINY_NOTICE
+from cogvae_cli.pipeline.posterior import Taker
 from cogvae_cli.pipeline.progress import Notices, Progress
 from cogvae_cli.pipeline.results import SCHEMA_VERSION, model_facts, size_text
 
@@ -93,7 +94,7 @@ def convert_file(
     target = own_target(output) if reads_foreign else None
     about = options.foreign if reads_foreign else ImportOptions()
     notices = Notices(progress)
-    with open_any(source, model, revision=options.revision, options=about, progress=progress) as reader:
+    with open_any(source, model, revision=options.revision, options=about, notices=notices) as reader:
         target = target or target_of(
             output, options
         )  # after the file was checked: if it is no latents, that comes first
@@ -133,7 +134,7 @@ class _Conversion:
     def notices(self) -> list[str]:
         """What the user should know before it is done."""
         plan, frames, told = self._plan, self._plan.header.frames, []
-        if self._plan.draw == "mean":
+        if self._plan.draw is not None and self._plan.draw.kind == "mean":
             told.append("of the moments, the mean is taken; --posterior sample draws a sample")
         if plan.certain:
             told.append(f"{self._target.format} wants moments; the variance is written as next to nothing ({_CERTAIN})")
@@ -169,32 +170,18 @@ class _Conversion:
 
     def _converted(self) -> Iterator[dict[str, np.ndarray]]:
         """Chunks as they are stored, float32 [t h w C] by the members of the result."""
-        length, start = self._reader.length, 0
+        length, choice = self._reader.length, self._plan.draw
+        taker = None if choice is None else Taker(choice, self._before.source.sha256)
         for arrays in self._reader.chunks(min(_ROWS, length - first) for first in range(0, length, _ROWS)):
-            if self._before.posterior == "moments" and self._plan.draw is None:
-                yield arrays
+            taken = arrays if taker is None else taker.take(arrays["mean"], arrays["logvar"])
+            if "latents" not in taken:
+                yield taken
                 continue
-            values = self._scaled(self._values(arrays, start))
-            start += len(values)
+            values = self._scaled(taken["latents"])
             if self._plan.certain:
                 yield {"mean": values, "logvar": np.full_like(values, _CERTAIN)}
             else:
                 yield {"latents": values}
-
-    def _values(self, arrays: dict[str, np.ndarray], start: int) -> np.ndarray:
-        if self._plan.draw is None:
-            return arrays["latents"]
-        if self._plan.draw == "mean":
-            return arrays["mean"]
-        import jax.numpy as jnp
-
-        from cogvae_cli.model.posterior import clip_key, draw, frames_noise
-
-        mean, logvar = arrays["mean"], arrays["logvar"]
-        time, height, width, channels = mean.shape
-        key = clip_key(self._plan.seed, self._before.source.sha256)
-        noise = frames_noise(key, start, (time, height, width, channels))
-        return np.asarray(draw(jnp.asarray(mean), jnp.asarray(logvar), noise))
 
     def _scaled(self, values: np.ndarray) -> np.ndarray:
         """The values at the scale of the result; untouched, to the bit, where that is their own."""

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cogvae_cli.errors import LatentsError, UsageError
-from cogvae_cli.pipeline.encode import KINDS, Dtype
+from cogvae_cli.errors import UsageError
+from cogvae_cli.pipeline.encode import KINDS
 from cogvae_cli.pipeline.importing import Family, ImportOptions, check_factor
+from cogvae_cli.pipeline.options import Dtype
+from cogvae_cli.pipeline.posterior import Choice, choose_of_stored
 
 if TYPE_CHECKING:
     from cogvae_cli.io.foreign_layout import Form
@@ -91,10 +93,8 @@ class Plan:
     """What becomes of the values, and the header that is true of the result."""
 
     header: LatentsHeader
-    draw: str | None
+    draw: Choice | None
     """`mean` or `sample` to make values of moments; None takes what is there."""
-    seed: int
-    """Of the noise of a sample."""
     certain: bool
     """Whether values are stored as moments without variance, for a program that draws its own samples."""
     form: Form | None
@@ -108,9 +108,8 @@ def plan_of(header: LatentsHeader, family: Family | None, target: Target, option
     header = _renamed(header, family, force=options.force)
     form = form_of(target.format)
     draw = _draw(header, form, options)
-    posterior = draw or header.posterior
+    posterior = header.posterior if draw is None else draw.kind
     certain = form is not None and form.moments and posterior != "moments"
-    seed = options.seed or 0
     if certain or posterior == "moments":
         if target.scaled:
             raise UsageError("moments are never scaled", "leave out --scaled, or take --posterior mean or sample")
@@ -118,12 +117,12 @@ def plan_of(header: LatentsHeader, family: Family | None, target: Target, option
     else:
         wanted = target.scaled if target.scaled is not None or form is None else form.scaled
         scaled = header.scaled if wanted is None else wanted
-    recorded = (seed if draw == "sample" else header.seed) if posterior == "sample" else None
+    seed = header.seed if draw is None else draw.seed
     if target.layout is not None:
         form = _form(target, moments=posterior == "moments", scaled=scaled)
     dtype = _dtype(header, target, options)
-    result = dataclasses.replace(header, dtype=dtype, posterior=posterior, seed=recorded, scaled=scaled)
-    return Plan(result, draw, seed, certain, form)
+    result = dataclasses.replace(header, dtype=dtype, posterior=posterior, seed=seed, scaled=scaled)
+    return Plan(result, draw, certain, form)
 
 
 def _renamed(header: LatentsHeader, family: Family | None, *, force: bool) -> LatentsHeader:
@@ -136,17 +135,12 @@ def _renamed(header: LatentsHeader, family: Family | None, *, force: bool) -> La
     return dataclasses.replace(header, scaling_factor=family.scaling_factor, model=family.source)
 
 
-def _draw(header: LatentsHeader, form: Form | None, options: ConvertOptions) -> str | None:
-    if options.seed is not None and options.posterior != "sample":
-        raise UsageError(f"--seed {options.seed} is for a sample", "add --posterior sample")
-    if header.posterior == "moments":
-        return "mean" if options.posterior is None and form is not None and not form.moments else options.posterior
-    if options.posterior not in (None, header.posterior) or options.seed is not None:
-        raise LatentsError(
-            f"the file holds values already (posterior {header.posterior}), so no {options.posterior} can be made",
-            "encode the video with --posterior moments to choose later",
-        )
-    return None
+def _draw(header: LatentsHeader, form: Form | None, options: ConvertOptions) -> Choice | None:
+    """What is made of moments; None leaves them, or values, as they are."""
+    unsaid = options.posterior is None and options.seed is None
+    if header.posterior == "moments" and unsaid and (form is None or form.moments):
+        return None
+    return choose_of_stored(header, options.posterior, options.seed)
 
 
 def _form(target: Target, *, moments: bool, scaled: bool) -> Form:

@@ -5,59 +5,56 @@ One chunk is read ahead, one computes, and the one before it is read back and wr
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from cogvae_cli.errors import LatentsError, UsageError
 from cogvae_cli.model.chunks import decode_plan, frames_of
-from cogvae_cli.model.config import ModelSource
+from cogvae_cli.model.config import SPACE, ModelSource
 from cogvae_cli.pipeline.device import Compiling, check_decoded, named_memory_errors, one_ahead
-from cogvae_cli.pipeline.encode import Dtype
 from cogvae_cli.pipeline.frames import crop
+from cogvae_cli.pipeline.importing import Family, ImportOptions, open_any
 from cogvae_cli.pipeline.models import check_same, obtain, recorded
+from cogvae_cli.pipeline.options import RunOptions
+from cogvae_cli.pipeline.posterior import Choice, Taker, choose_of_stored
 from cogvae_cli.pipeline.progress import Notices, Progress
-from cogvae_cli.pipeline.results import SCHEMA_VERSION, model_facts, rate_text, size_text, variable_rate_notice
+from cogvae_cli.pipeline.results import (
+    SCHEMA_VERSION,
+    model_facts,
+    rate_text,
+    size_text,
+    tile_facts,
+    tiles_of,
+)
 from cogvae_cli.pipeline.stages import Prefetch, WriteBehind
+from cogvae_cli.pipeline.video_options import VideoOptions
 
 if TYPE_CHECKING:
     from cogvae_cli.io.latents import LatentsReader
-    from cogvae_cli.io.latents_header import LatentsHeader
-    from cogvae_cli.io.video_writer import VideoWriter, WriteOptions
+    from cogvae_cli.io.latents_header import LatentsHeader, TilesHeader
+    from cogvae_cli.io.video_writer import FrameWriter
     from cogvae_cli.model.autoencoder import VAE
     from cogvae_cli.model.vae import Caches, DecodedChunk
+    from cogvae_cli.pipeline.importing import ImportedLatents
 
 
 @dataclass(frozen=True)
-class VideoOptions:
-    """How a video is written."""
-
-    crf: int = 18
-    """Quality of H.264: 0 loses least, 51 most."""
-    pix_fmt: str | None = None
-    """Pixel format; None lets the size decide: yuv420p, or yuv444p for an odd side."""
-
-    def write_options(self, output: Path, size: tuple[int, int], rate: Fraction) -> WriteOptions:
-        """`size` is (width, height). Raises UsageError for what the container or the codec can't hold."""
-        from cogvae_cli.io.video_writer import WriteOptions, container_of
-
-        width, height = size
-        return WriteOptions(width, height, rate, container_of(output), crf=self.crf, pix_fmt=self.pix_fmt)
-
-
-@dataclass(frozen=True)
-class DecodeOptions:
+class DecodeOptions(RunOptions):
     """How latents are decoded, all but the model's name."""
 
-    revision: str | None = None
-    """Commit, tag or branch on the Hub, for a model that is named."""
-    dtype: Dtype | None = None
-    """dtype to compute in; by default bfloat16 on TPU and GPU, float32 on CPU."""
+    foreign: ImportOptions = field(default_factory=ImportOptions)
+    """About a file of another program."""
+    posterior: Literal["mean", "sample"] | None = None
+    """What to decode of stored moments: the mean unless given. Values that are stored are taken as they are."""
+    seed: int | None = None
+    """Of the noise of a sample; 0 unless given."""
     force: bool = False
     """Decode with another model than the one that made the latents."""
     video: VideoOptions = field(default_factory=VideoOptions)
@@ -75,10 +72,14 @@ class DecodeResult:
     height: int
     rate: Fraction
     variable_rate: bool
-    """Whether the source's rate varied; the video is written at its average."""
+    """Whether the frames are shown at times of their own, not at one rate."""
     latents_shape: tuple[int, int, int, int]
     """[T H W C]"""
     scaled: bool
+    posterior: str
+    """What was decoded: `mean` or `sample`."""
+    seed: int | None
+    tiles: TilesHeader | None
     model: ModelSource
     compute_dtype: str
     notices: tuple[str, ...]
@@ -105,7 +106,13 @@ class DecodeResult:
             "height": self.height,
             "rate": rate_text(self.rate),
             "variable_rate": self.variable_rate,
-            "latents": {"shape": list(self.latents_shape), "scaled": self.scaled},
+            "latents": {
+                "shape": list(self.latents_shape),
+                "scaled": self.scaled,
+                "posterior": self.posterior,
+                "seed": self.seed,
+            },
+            "tiles": tile_facts(self.tiles),
             "model": model_facts(self.model),
             "compute_dtype": self.compute_dtype,
             "notices": list(self.notices),
@@ -125,33 +132,46 @@ def decode_file(
 ) -> DecodeResult:
     """Decodes a latents file into a video of the true size, count and rate that the file records.
 
-    `model` is a name, a path or a loaded model; None takes the one that the file names. It must be the one that made
-    the latents, unless `options.force`. The output appears whole or not at all.
-    Raises LatentsError, ModelError, OutputExistsError, OutputError, UsageError, HubError, NonFiniteError and
-    DeviceMemoryError.
+    A file of another program is read as `options.foreign` and `model` say. `model` is a name, a path or a loaded model;
+    None takes the one that the file names. It must be the one that made the latents, unless `options.force`. The output
+    appears whole or not at all. Raises LatentsError, ModelError, OutputExistsError, OutputError, UsageError, HubError,
+    NonFiniteError and DeviceMemoryError.
     """
-    from cogvae_cli.io.latents import open_latents
-    from cogvae_cli.io.outputs import atomic_output, check_output
+    from cogvae_cli.io.destinations import check_video, size_of, video_writer
+    from cogvae_cli.io.standard_streams import local
 
     source, output = Path(source), Path(output)
     options, progress = options or DecodeOptions(), progress or Progress()
-    check_output(output, overwrite=options.overwrite, inputs=[source])
-    with open_latents(source) as reader:
+    notices, family = Notices(progress), _family(model)
+    with (
+        local(source) as path,
+        open_any(path, family, revision=options.revision, options=options.foreign, notices=notices) as reader,
+    ):
         header = reader.header
-        write = options.video.write_options(output, (header.frames.width, header.frames.height), header.timing.rate)
+        write = options.video.options_for(output, header)
+        check_video(output, write, frames=header.frames.count, overwrite=options.overwrite, inputs=[source])
         _check_header(source, header, reader.length)
+        choice = choose_of_stored(header, options.posterior, options.seed)
         vae = _model_for(header, model, options, progress)
         start = time.perf_counter()
-        with atomic_output(output, overwrite=options.overwrite, inputs=[source]) as part:
-            run = _DecodeRun(vae, header, progress)
-            run.write(reader, part, write)
-    return run.result(source, output, reader.shape, time.perf_counter() - start)
+        run = _DecodeRun(vae, header, choice, progress, notices)
+        with video_writer(output, write, overwrite=options.overwrite, inputs=[source]) as writer:
+            run.write(reader, writer)
+    result = run.result(source, output, reader.shape, time.perf_counter() - start)
+    return dataclasses.replace(result, output_bytes=size_of(output))
 
 
 def _check_header(source: Path, header: LatentsHeader, length: int) -> None:
     """Raises LatentsError if the latents give fewer frames than the header promises."""
     if frames_of(length) < header.frames.count:
         raise LatentsError(f"{source} records {header.frames.count} frames, but its latents give {frames_of(length)}")
+
+
+def _family(model: str | VAE | None) -> str | Family | None:
+    """What is known of the latents' family by the model to decode with."""
+    if model is None or isinstance(model, str):
+        return model
+    return Family(model.source.name, model.source.revision, model.scaling_factor)
 
 
 def _model_for(header: LatentsHeader, model: str | VAE | None, options: DecodeOptions, progress: Progress) -> VAE:
@@ -161,7 +181,7 @@ def _model_for(header: LatentsHeader, model: str | VAE | None, options: DecodeOp
         if revision is not None:
             raise UsageError("a revision was given without a model", "name the model with --model")
         model, revision = recorded(header.model), header.model.revision
-    vae = obtain(model, revision=revision, dtype=options.dtype, progress=progress)
+    vae = obtain(model, dataclasses.replace(options, revision=revision), progress)
     check_same(vae, header, force=options.force)
     return vae
 
@@ -169,40 +189,42 @@ def _model_for(header: LatentsHeader, model: str | VAE | None, options: DecodeOp
 class _DecodeRun:
     """One clip on its way: the network's caches, and what has been counted so far."""
 
-    def __init__(self, vae: VAE, header: LatentsHeader, progress: Progress) -> None:
+    def __init__(
+        self, vae: VAE, header: LatentsHeader, choice: Choice | None, progress: Progress, notices: Notices
+    ) -> None:
         self._vae = vae
         self._header = header
+        self._choice = choice
         self._progress = progress
-        self._notices = Notices(progress)
+        self._notices = notices
         self._caches: Caches = None
         self._compile_seconds = 0.0
         self._factor = np.float32(header.scaling_factor if header.scaled else 1.0)
-        self._member = "mean" if header.posterior == "moments" else "latents"
 
-    def write(self, reader: LatentsReader, part: Path, options: WriteOptions) -> None:
-        """Decodes all of `reader` into the video `part`."""
-        from cogvae_cli.io.video_writer import VideoWriter
-
-        size = size_text(options.width, options.height)
-        if self._header.timing.variable:
-            self._notices.tell([variable_rate_notice(options.rate)])
+    def write(self, reader: LatentsReader | ImportedLatents, writer: FrameWriter) -> None:
+        """Decodes all of `reader` into the video that `writer` writes."""
+        size = size_text(self._header.frames.width, self._header.frames.height)
+        self._notices.tell(writer.notices)
+        damage = self._header.settings.get("damaged")
+        if damage is not None:
+            self._notices.tell([f"the latents are of the good part of a damaged video: {damage}"])
         compiling = Compiling(self._progress, size, "decoding")
         self._progress.begin(self._header.frames.count)
         try:
-            with named_memory_errors(size), VideoWriter(part, options) as writer:
-                self._notices.tell(writer.notices)
-                with Prefetch(self._latents(reader)) as latents:
-                    self._decode(latents, writer, compiling)
+            with named_memory_errors(size), Prefetch(self._latents(reader)) as latents:
+                self._decode(latents, writer, compiling)
         finally:
             self._progress.end()
         self._compile_seconds = compiling.seconds
 
-    def _latents(self, reader: LatentsReader) -> Iterator[np.ndarray]:
+    def _latents(self, reader: LatentsReader | ImportedLatents) -> Iterator[np.ndarray]:
         """Chunks of unscaled latents, [1 t h w C]."""
+        taker = None if self._choice is None else Taker(self._choice, self._header.source.sha256)
         for arrays in reader.chunks(decode_plan(reader.length)):
-            yield arrays[self._member][None] / self._factor
+            taken = arrays if taker is None else taker.take(arrays["mean"], arrays["logvar"])
+            yield taken["latents"][None] / self._factor
 
-    def _decode(self, latents: Iterable[np.ndarray], writer: VideoWriter, compiling: Compiling) -> None:
+    def _decode(self, latents: Iterable[np.ndarray], writer: FrameWriter, compiling: Compiling) -> None:
         frames = self._header.frames
         done = 0
         with WriteBehind(writer.write) as behind:
@@ -229,10 +251,13 @@ class _DecodeRun:
             variable_rate=header.timing.variable,
             latents_shape=shape,
             scaled=header.scaled,
+            posterior=header.posterior if self._choice is None else self._choice.kind,
+            seed=header.seed if self._choice is None else self._choice.seed,
+            tiles=tiles_of(self._vae, shape[1] * SPACE, shape[2] * SPACE),
             model=self._vae.source,
             compute_dtype=self._vae.decode_dtype,
             notices=self._notices.told,
-            output_bytes=output.stat().st_size,
+            output_bytes=0,
             seconds=seconds,
             compile_seconds=self._compile_seconds,
         )

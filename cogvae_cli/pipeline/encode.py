@@ -7,113 +7,64 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from cogvae_cli import __version__
 from cogvae_cli.errors import UsageError
-from cogvae_cli.model.chunks import FIRST_FRAMES, FRAMES, latents_of, padded
-from cogvae_cli.model.config import DEFAULT_MODEL, SPACE, ModelSource
+from cogvae_cli.model.chunks import FRAMES, latents_of, padded
+from cogvae_cli.model.config import DEFAULT_MODEL, SPACE
 from cogvae_cli.pipeline.device import Compiling, check_encoded, named_memory_errors, one_ahead
-from cogvae_cli.pipeline.frames import Chunk, padding, prepared
+from cogvae_cli.pipeline.encode_result import EncodeResult
+from cogvae_cli.pipeline.frames import Chunk, first_length, padding, prepared
 from cogvae_cli.pipeline.models import obtain
+from cogvae_cli.pipeline.options import Dtype, FramesPolicy, PosteriorKind, RunOptions
+from cogvae_cli.pipeline.posterior import Choice, Taker, choose
 from cogvae_cli.pipeline.progress import Notices, Progress
-from cogvae_cli.pipeline.results import SCHEMA_VERSION, model_facts, rate_text, size_text
+from cogvae_cli.pipeline.reading import timing_of
+from cogvae_cli.pipeline.results import size_text, tiles_of
 from cogvae_cli.pipeline.stages import Prefetch, WriteBehind
+from cogvae_cli.pipeline.video_options import ReadOptions
 
 if TYPE_CHECKING:
     from cogvae_cli.io.latents import LatentsWriter
-    from cogvae_cli.io.latents_header import LatentsHeader
+    from cogvae_cli.io.latents_header import LatentsHeader, TimingHeader
+    from cogvae_cli.io.timing import Timing
     from cogvae_cli.io.video_reader import VideoReader
     from cogvae_cli.model.autoencoder import VAE
     from cogvae_cli.model.vae import Caches, EncodedChunk
-
-Dtype = Literal["float32", "bfloat16", "float16"]
 
 KINDS = {".npz": "npz", ".safetensors": "safetensors"}
 """Containers of latents by the suffix of the output."""
 
 
 @dataclass(frozen=True)
-class EncodeOptions:
+class EncodeOptions(RunOptions):
     """How a video is encoded, all but the model's name."""
 
-    revision: str | None = None
-    """Commit, tag or branch on the Hub."""
-    dtype: Dtype | None = None
-    """dtype to compute in; float32 unless given."""
     store_dtype: Dtype = "float32"
     """dtype of the stored latents."""
     scaled: bool = False
     """Store latents times the scaling factor, as diffusion models take them."""
+    posterior: PosteriorKind = "mean"
+    seed: int | None = None
+    """Of the noise of a sample, 0 to 2^63-1; 0 unless given."""
+    frames_policy: FramesPolicy = "pad"
+    """What is done with a number of frames that is no 8k+1: repeat the last one, drop the last ones, or refuse."""
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    """Which part of the video is read, and how."""
+    container: Literal["npz", "safetensors"] | None = None
+    """None: what the output's suffix says."""
     overwrite: bool = False
 
-
-@dataclass(frozen=True)
-class EncodeResult:
-    """What was encoded, and what it cost."""
-
-    source: Path
-    output: Path
-    frames: int
-    """Frames of the video, without the padding."""
-    padded_frames: int
-    width: int
-    height: int
-    rate: Fraction
-    variable_rate: bool
-    latents_shape: tuple[int, int, int, int]
-    """[T H W C]"""
-    store_dtype: str
-    scaled: bool
-    scaling_factor: float
-    posterior: str
-    model: ModelSource
-    compute_dtype: str
-    notices: tuple[str, ...]
-    """What was decided about the video, in words."""
-    output_bytes: int
-    seconds: float
-    """Wall time from opening the video to the file in place, without loading the model."""
-    compile_seconds: float
-
-    @property
-    def frames_per_second(self) -> float:
-        """Speed once compiled."""
-        return self.frames / max(self.seconds - self.compile_seconds, 1e-9)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "kind": "encode",
-            "source": str(self.source),
-            "output": str(self.output),
-            "output_bytes": self.output_bytes,
-            "frames": self.frames,
-            "padded_frames": self.padded_frames,
-            "width": self.width,
-            "height": self.height,
-            "rate": rate_text(self.rate),
-            "variable_rate": self.variable_rate,
-            "latents": {
-                "shape": list(self.latents_shape),
-                "dtype": self.store_dtype,
-                "scaled": self.scaled,
-                "scaling_factor": self.scaling_factor,
-                "posterior": self.posterior,
-            },
-            "model": model_facts(self.model),
-            "compute_dtype": self.compute_dtype,
-            "notices": list(self.notices),
-            "seconds": round(self.seconds, 3),
-            "compile_seconds": round(self.compile_seconds, 3),
-            "frames_per_second": round(self.frames_per_second, 3),
-        }
+    def choice(self) -> Choice:
+        """What is stored of the posterior. Raises UsageError for options that don't agree."""
+        if self.scaled and self.posterior == "moments":
+            raise UsageError("moments are never scaled", "leave out --scaled, or take --posterior mean or sample")
+        return choose(self.posterior, self.seed)
 
 
 def encode_file(
@@ -124,31 +75,43 @@ def encode_file(
     options: EncodeOptions | None = None,
     progress: Progress | None = None,
 ) -> EncodeResult:
-    """Encodes a video file into a latents file, `.npz` or `.safetensors` by its suffix.
+    """Encodes a video into a latents file, `.npz` or `.safetensors` by its suffix.
 
+    A video is a file, a folder of pictures, numbered pictures named as `frame%04d.png`, or `-` for standard input;
+    the output `-` is standard output.
     `model` is a name, a path or a loaded model. The output appears whole or not at all.
     Raises VideoError, ModelError, OutputExistsError, OutputError, UsageError, HubError, NonFiniteError and
     DeviceMemoryError.
     """
-    from cogvae_cli.io.outputs import atomic_output, check_output
+    from cogvae_cli.io.destinations import check_file, whole_file
+    from cogvae_cli.io.picture_sequence import files_of
+    from cogvae_cli.io.standard_streams import local
     from cogvae_cli.io.video_reader import VideoReader
 
     source, output = Path(source), Path(output)
     options, progress = options or EncodeOptions(), progress or Progress()
-    kind_of(output)
-    check_output(output, overwrite=options.overwrite, inputs=[source])
-    with VideoReader(source) as reader:
-        vae = obtain(model, revision=options.revision, dtype=options.dtype, progress=progress)
+    kind = kind_of(output, options.container)
+    choice, inputs = options.choice(), files_of(source)
+    check_file(output, overwrite=options.overwrite, inputs=inputs)
+    with local(source) as path, VideoReader(path, options.reading) as reader:
+        vae = obtain(model, options, progress)
         start = time.perf_counter()
-        with atomic_output(output, overwrite=options.overwrite, inputs=[source]) as part:
-            run = _EncodeRun(vae, options, progress)
-            header = run.store(source, reader, part, kind_of(output))
-    return run.result(source, output, header, time.perf_counter() - start)
+        with whole_file(output, overwrite=options.overwrite, inputs=inputs) as part:
+            run = _EncodeRun(vae, path, reader, options, progress)
+            header = run.store(part, kind, choice)
+            size = part.stat().st_size
+    return run.result(source, output, header, size, time.perf_counter() - start)
 
 
-def kind_of(output: Path) -> str:
-    """`npz` or `safetensors`. Raises UsageError for another suffix."""
+def kind_of(output: Path, chosen: Literal["npz", "safetensors"] | None = None) -> str:
+    """`npz` or `safetensors`: what was chosen, or what the suffix says. Raises UsageError where they don't agree."""
     suffix = output.suffix.lower()
+    if chosen is not None:
+        if suffix in KINDS and KINDS[suffix] != chosen:
+            raise UsageError(f"{output} is named {suffix}, but {chosen} was asked for", "leave one of them out")
+        return chosen
+    if str(output) == "-":
+        return "npz"
     if suffix not in KINDS:
         raise UsageError(f"{output} doesn't end in {' or '.join(KINDS)}", "latents are stored in one of these")
     return KINDS[suffix]
@@ -157,8 +120,10 @@ def kind_of(output: Path) -> str:
 class _EncodeRun:
     """One clip on its way: the network's caches, and what has been counted so far."""
 
-    def __init__(self, vae: VAE, options: EncodeOptions, progress: Progress) -> None:
+    def __init__(self, vae: VAE, source: Path, reader: VideoReader, options: EncodeOptions, progress: Progress) -> None:
         self._vae = vae
+        self._source = source
+        self._reader = reader
         self._options = options
         self._progress = progress
         self._notices = Notices(progress)
@@ -166,36 +131,51 @@ class _EncodeRun:
         self._compile_seconds = 0.0
         self._factor = np.float32(vae.scaling_factor if options.scaled else 1.0)
 
-    def store(self, source: Path, reader: VideoReader, part: Path, kind: str) -> LatentsHeader:
-        """Encodes all of `reader` into the container `part`; returns its header."""
+    def store(self, part: Path, kind: str, choice: Choice) -> LatentsHeader:
+        """Encodes all of the video into the container `part`; returns its header."""
+        from cogvae_cli.io.fingerprint import sha256_of
         from cogvae_cli.io.latents import LatentsWriter
+        from cogvae_cli.io.latents_header import MEMBERS
 
-        size = size_text(reader.info.width, reader.info.height)
-        self._notices.tell(reader.notices)
+        info, options = self._reader.info, self._options
+        size = size_text(info.width, info.height)
+        self._notices.tell(self._reader.notices)
+        first = self._first_length()
+        sha256 = sha256_of(*self._reader.files)
+        taker = Taker(choice, sha256)
         compiling = Compiling(self._progress, size, "encoding")
-        self._progress.begin(reader.info.declared_frames)
+        self._progress.begin(self._reader.expected_frames)
         try:
             with (
                 named_memory_errors(size),
-                LatentsWriter(part, kind, self._options.store_dtype, ("latents",)) as writer,
+                LatentsWriter(part, kind, options.store_dtype, MEMBERS[choice.kind]) as writer,
             ):
-                with Prefetch(prepared(reader.chunks(FIRST_FRAMES, FRAMES))) as chunks:
-                    frames = self._encode(chunks, writer, compiling)
-                header = self._header(source, reader, frames)
+                with Prefetch(prepared(self._reader.chunks(first, FRAMES), options.frames_policy)) as chunks:
+                    frames = self._encode(chunks, writer, taker, compiling)
+                header = self._header(frames, first, sha256, choice)
                 writer.finish(header)
         finally:
             self._progress.end()
         self._compile_seconds = compiling.seconds
-        self._notices.tell(reader.notices)
+        self._notices.tell(self._reader.notices)
+        if header.frames.dropped_frames:
+            self._notices.tell([f"the last {header.frames.dropped_frames} frames are left out, as trim does"])
         return header
 
-    def _encode(self, chunks: Iterable[Chunk], writer: LatentsWriter, compiling: Compiling) -> int:
+    def _first_length(self) -> int:
+        """Frames of the first chunk; they are counted before where the policy needs that."""
+        policy = self._options.frames_policy
+        count = timing_of(self._source, self._progress, self._options.reading).frames if policy == "exact" else None
+        return first_length(policy, count)
+
+    def _encode(self, chunks: Iterable[Chunk], writer: LatentsWriter, taker: Taker, compiling: Compiling) -> int:
         """Returns the number of frames."""
         frames = 0
         with WriteBehind(writer.append) as behind:
             for chunk, encoded in one_ahead(self._dispatch, chunks, compiling):
                 check_encoded(np.asarray(encoded.finite), chunk)
-                behind.put({"latents": np.asarray(encoded.mean)[0] * self._factor})
+                taken = taker.take(encoded.mean[0], encoded.logvar[0])
+                behind.put({name: values * self._factor for name, values in taken.items()})
                 frames += chunk.count
                 self._progress.advance(chunk.count)
         return frames
@@ -204,34 +184,43 @@ class _EncodeRun:
         encoded, self._caches = self._vae.encode_chunk(chunk.frames[None], self._caches)
         return encoded
 
-    def _header(self, source: Path, reader: VideoReader, frames: int) -> LatentsHeader:
+    def _header(self, frames: int, first: int, sha256: str, choice: Choice) -> LatentsHeader:
         import jax
 
         from cogvae_cli.io import latents_header as parts
-        from cogvae_cli.io.fingerprint import sha256_of
 
-        info, timing, colour = reader.info, reader.timing, reader.info.colour
-        encoded = padded(frames)
-        first = min(encoded, FIRST_FRAMES)
+        info, timing, options = self._reader.info, self._reader.timing, self._options
+        colour = info.colour
+        encoded = padded(frames) if options.frames_policy == "pad" else frames
         bottom, right = padding(info.height), padding(info.width)
+        first = min(encoded, first)
         return parts.LatentsHeader(
-            dtype=self._options.store_dtype,
-            posterior="mean",
-            seed=None,
+            dtype=options.store_dtype,
+            posterior=choice.kind,
+            seed=choice.seed,
             scaling_factor=self._vae.scaling_factor,
-            scaled=self._options.scaled,
+            scaled=options.scaled,
             model=self._vae.source,
-            frames=parts.FramesHeader(frames, info.height, info.width, encoded - frames, bottom, right, "pad", 0),
+            frames=parts.FramesHeader(
+                frames,
+                info.height,
+                info.width,
+                encoded - frames,
+                bottom,
+                right,
+                options.frames_policy,
+                timing.frames - frames,
+            ),
             plan=parts.PlanHeader(first, FRAMES, 1 + (encoded - first) // FRAMES),
-            tiles=None,
-            timing=parts.TimingHeader(timing.rate, timing.variable, timing.times),
-            source=parts.SourceHeader(source.name, source.stat().st_size, sha256_of(source)),
+            tiles=tiles_of(self._vae, info.height + bottom, info.width + right),
+            timing=_timing_header(timing, frames),
+            source=parts.SourceHeader(info.name, info.bytes, sha256),
             colour=parts.ColourHeader(colour.matrix, colour.range, colour.primaries, colour.transfer, colour.assumed),
             versions={"cogvae": __version__, "jax": jax.__version__},
-            settings={"dtype": self._vae.encode_dtype},
+            settings={"dtype": self._vae.encode_dtype} | options.tiles.as_settings() | self._reader.record(),
         )
 
-    def result(self, source: Path, output: Path, header: LatentsHeader, seconds: float) -> EncodeResult:
+    def result(self, source: Path, output: Path, header: LatentsHeader, size: int, seconds: float) -> EncodeResult:
         frames = header.frames
         height, width = frames.height + frames.padded_bottom, frames.width + frames.padded_right
         encoded = frames.count + frames.padded_frames
@@ -240,6 +229,8 @@ class _EncodeRun:
             output=output,
             frames=frames.count,
             padded_frames=frames.padded_frames,
+            dropped_frames=frames.dropped_frames,
+            frames_policy=frames.policy,
             width=frames.width,
             height=frames.height,
             rate=header.timing.rate,
@@ -249,10 +240,21 @@ class _EncodeRun:
             scaled=header.scaled,
             scaling_factor=header.scaling_factor,
             posterior=header.posterior,
+            seed=header.seed,
+            tiles=header.tiles,
             model=header.model,
             compute_dtype=self._vae.encode_dtype,
             notices=self._notices.told,
-            output_bytes=output.stat().st_size,
+            damage=self._reader.damage,
+            output_bytes=size,
             seconds=seconds,
             compile_seconds=self._compile_seconds,
         )
+
+
+def _timing_header(timing: Timing, frames: int) -> TimingHeader:
+    """The times of the frames that were encoded, which are the first ones."""
+    from cogvae_cli.io.latents_header import TimingHeader
+
+    times = None if timing.times is None else timing.times[:frames]
+    return TimingHeader(timing.rate, timing.variable, times)

@@ -20,7 +20,7 @@ from cogvae_cli import __version__
 from cogvae_cli.errors import LatentsError, UsageError
 from cogvae_cli.model.chunks import FRAMES, encode_plan, frames_of
 from cogvae_cli.model.config import PRESETS, SPACE, ModelSource
-from cogvae_cli.pipeline.progress import Progress
+from cogvae_cli.pipeline.progress import Notices
 
 if TYPE_CHECKING:
     from cogvae_cli.io.foreign import ForeignLatents
@@ -109,18 +109,19 @@ class ImportedLatents:
 
 
 def open_any(
-    path: Path, model: str | None, *, revision: str | None, options: ImportOptions, progress: Progress
+    path: Path, model: str | Family | None, *, revision: str | None, options: ImportOptions, notices: Notices
 ) -> LatentsReader | ImportedLatents:
     """Opens a latents file, or reads the latents of another program; use it as a context manager.
 
-    model: the family of a foreign file that doesn't say it. Raises LatentsError for a file that can't be read as asked,
-    UsageError for options that are missing or don't fit, and what finding the model raises.
+    model: the family of a foreign file that doesn't say it, or the name of its model.
+    Raises LatentsError for a file that can't be read as asked, UsageError for options that are missing or don't fit,
+    and what finding the model raises.
     """
     from cogvae_cli.io.foreign import is_foreign
     from cogvae_cli.io.latents import open_latents
 
     if is_foreign(path):
-        return read_imported(path, model, revision=revision, options=options, progress=progress)
+        return read_imported(path, model, revision=revision, options=options, notices=notices)
     if options.given():
         with open_latents(path):
             pass  # if it is no latents file, that is what to say
@@ -129,7 +130,7 @@ def open_any(
 
 
 def read_imported(
-    path: Path, model: str | None, *, revision: str | None, options: ImportOptions, progress: Progress
+    path: Path, model: str | Family | None, *, revision: str | None, options: ImportOptions, notices: Notices
 ) -> ImportedLatents:
     """Reads the latents of another program. Raises as open_any does."""
     from cogvae_cli.io.foreign import Hints, read_foreign
@@ -144,8 +145,8 @@ def read_imported(
         raise UsageError(
             f"{path} doesn't say which model its latents are of", f"name the family with --model: {', '.join(PRESETS)}"
         )
-    family = family_of(model, revision)
-    rate = _rate(family, options, progress)
+    family = family_of(model, revision) if isinstance(model, str) else model
+    rate = _rate(family, options, notices)
     return ImportedLatents(_header(path, found, family, scaled=scaled, rate=rate), found.arrays)
 
 
@@ -192,13 +193,13 @@ def _scaled(path: Path, found: ForeignLatents, options: ImportOptions) -> bool:
     return form.scaled
 
 
-def _rate(family: Family, options: ImportOptions, progress: Progress) -> Fraction:
+def _rate(family: Family, options: ImportOptions, notices: Notices) -> Fraction:
     from cogvae_cli.io.rates import parse_rate
 
     if options.rate is not None:
         return parse_rate(options.rate)
     rate = _RATE_OF_1_5 if family.name.startswith("cogvideox1.5") else _RATE
-    progress.notice(f"the file doesn't say its frame rate; {rate} frames/s is taken, and --rate names another")
+    notices.tell([f"the file doesn't say its frame rate; {rate} frames/s is taken, and --rate names another"])
     return rate
 
 

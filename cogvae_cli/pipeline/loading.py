@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cogvae_cli.model.config import TileLayout
+from cogvae_cli.pipeline.options import TileOptions
+
 if TYPE_CHECKING:
     from cogvae_cli.io.weights import ModelFiles
     from cogvae_cli.model.autoencoder import VAE
 
 
-def load(model: str, *, dtype: str | None = None, precision: str | None = None, revision: str | None = None) -> VAE:
+def load(
+    model: str,
+    *,
+    dtype: str | None = None,
+    precision: str | None = None,
+    revision: str | None = None,
+    tile: str = "off",
+    tile_layout: TileLayout = "uniform",
+) -> VAE:
     """The VAE of that name, ready to encode and decode.
 
     model: `tiny`, a preset (`cogvideox-2b`, ...), a Hub id, a folder or a .safetensors file in diffusers' form.
@@ -17,11 +28,14 @@ def load(model: str, *, dtype: str | None = None, precision: str | None = None, 
     float32, and the decoder in bfloat16 on TPU and GPU, in float32 on CPU.
     precision: of float32 products, `highest` (default), `high` or `default`. Only TPUs and GPUs have less than highest.
     revision: commit, tag or branch on the Hub; presets are pinned to a commit.
+    tile: size of the tiles that big frames are computed in, WIDTHxHEIGHT in pixels; `off` computes them whole.
+    tile_layout: `uniform` (equal tiles, smooth weights) or `reference` (upstream's grid and blending).
     Raises ModelError for what is no CogVideoX VAE, HubError when the Hub can't serve it, UsageError for bad options.
     """
     from cogvae_cli.io import hub
 
-    return build(hub.find_model(model, revision=revision), dtype=dtype, precision=precision)
+    tiling = TileOptions(tile, layout=tile_layout).tiling()
+    return build(hub.find_model(model, revision=revision), dtype=dtype, precision=precision).tiled(tiling)
 
 
 def build(files: ModelFiles, *, dtype: str | None = None, precision: str | None = None) -> VAE:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cogvae_cli.errors import LatentsError, UsageError
 from cogvae_cli.model.config import BUILT_IN, PRESETS, ModelSource
 from cogvae_cli.pipeline.importing import UNKNOWN_IDENTITY, check_factor
+from cogvae_cli.pipeline.options import RunOptions
 from cogvae_cli.pipeline.progress import Progress
 
 if TYPE_CHECKING:
@@ -19,11 +20,14 @@ TINY_NOTICE = (
 )
 
 
-def obtain(model: str | VAE, *, revision: str | None, dtype: str | None, progress: Progress) -> VAE:
-    """The model itself, or the one of that name or path, loaded.
+def obtain(model: str | VAE, options: RunOptions, progress: Progress) -> VAE:
+    """The model itself, or the one of that name or path, loaded; with the tiles that are asked for.
 
-    Raises UsageError for a revision or dtype beside a loaded model, and what `load` raises.
+    A loaded model keeps its own tiles where none are asked for. Raises UsageError for a revision or dtype beside a
+    loaded model and for tiles that would give wrong sizes, and what `load` raises.
     """
+    tiling = options.tiles.tiling()
+    revision, dtype = options.revision, options.dtype
     if not isinstance(model, str):
         if revision is not None or dtype is not None:
             raise UsageError("revision and dtype belong to loading: this model is loaded already")
@@ -38,7 +42,7 @@ def obtain(model: str | VAE, *, revision: str | None, dtype: str | None, progres
         vae = build(files, dtype=dtype)
     if vae.source.name == BUILT_IN:
         progress.notice(TINY_NOTICE)
-    return vae
+    return vae if tiling is None else vae.tiled(tiling)
 
 
 def recorded(source: ModelSource) -> str:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cogvae_cli.model.config import ModelSource
+
+if TYPE_CHECKING:
+    from cogvae_cli.io.latents_header import TilesHeader
+    from cogvae_cli.model.autoencoder import VAE
 
 SCHEMA_VERSION = 1
 """Of every JSON object that the commands print; it grows when a field changes its meaning or goes away."""
@@ -21,9 +25,27 @@ def rate_text(rate: Fraction) -> str:
     return str(rate)
 
 
-def variable_rate_notice(rate: Fraction) -> str:
-    """What is said when a video of varying rate is written at one rate."""
-    return f"the frame rate of the source varies; the video is written at its mean, {rate} frames/s"
+def tiles_of(vae: VAE, height: int, width: int) -> TilesHeader | None:
+    """The tiles that a model computes frames of that padded size in; None if it computes them whole."""
+    from cogvae_cli.io.latents_header import TilesHeader
+
+    grid, tiling = vae.grid(height, width), vae.tiling
+    if grid is None or tiling is None:
+        return None
+    overlaps = (tiling.overlap_height, tiling.overlap_width)
+    return TilesHeader(tiling.layout, tiling.height, tiling.width, *overlaps, len(grid.rows), len(grid.columns))
+
+
+def tile_facts(tiles: TilesHeader | None) -> dict[str, Any] | None:
+    """Tiles, ready for JSON."""
+    return None if tiles is None else dict(vars(tiles))
+
+
+def tile_text(tiles: TilesHeader | None) -> str:
+    """Tiles in words, for a table; empty where frames are computed whole."""
+    if tiles is None:
+        return ""
+    return f", in {tiles.columns}x{tiles.rows} {tiles.layout} tiles of {size_text(tiles.tile_width, tiles.tile_height)}"
 
 
 def model_facts(source: ModelSource) -> dict[str, Any]:

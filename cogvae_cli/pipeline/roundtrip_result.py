@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from cogvae_cli.model.chunks import FIRST_FRAMES, FRAMES
 from cogvae_cli.model.config import ModelSource
-from cogvae_cli.pipeline.results import SCHEMA_VERSION, model_facts, rate_text
+from cogvae_cli.pipeline.results import SCHEMA_VERSION, model_facts, rate_text, tile_facts
 
 if TYPE_CHECKING:
+    from cogvae_cli.io.latents_header import TilesHeader
     from cogvae_cli.report.metrics import Quality
 
 
@@ -29,12 +30,15 @@ class RoundtripResult:
     padded_frames: int
     latents_shape: tuple[int, int, int, int]
     """[T H W C]"""
+    tiles: TilesHeader | None
     quality: Quality
     model: ModelSource
     encode_dtype: str
     decode_dtype: str
     device: str
     notices: tuple[str, ...]
+    damage: str | None
+    """What is wrong with the source, where only the good frames before that were taken."""
     seconds: float
     """Wall time without loading the model."""
     compile_seconds: float
@@ -61,6 +65,7 @@ class RoundtripResult:
             "rate": rate_text(self.rate),
             "variable_rate": self.variable_rate,
             "latents": {"shape": list(self.latents_shape)},
+            "tiles": tile_facts(self.tiles),
             "quality": self.quality.summary(),
             "definitions": dict(DEFINITIONS),
             "model": model_facts(self.model),
@@ -68,6 +73,7 @@ class RoundtripResult:
             "decode_dtype": self.decode_dtype,
             "device": self.device,
             "notices": list(self.notices),
+            "damage": self.damage,
             "seconds": round(self.seconds, 3),
             "compile_seconds": round(self.compile_seconds, 3),
             "frames_per_second": round(self.frames_per_second, 3),

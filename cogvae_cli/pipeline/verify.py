@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +17,10 @@ from cogvae_cli.errors import UsageError
 from cogvae_cli.model.chunks import decode_plan, encode_plan, latents_of
 from cogvae_cli.model.config import DEFAULT_MODEL, SPACE
 from cogvae_cli.pipeline.device import device_name, named_memory_errors
-from cogvae_cli.pipeline.encode import Dtype
 from cogvae_cli.pipeline.models import obtain
+from cogvae_cli.pipeline.options import RunOptions, TileOptions
 from cogvae_cli.pipeline.progress import Progress
-from cogvae_cli.pipeline.results import size_text
+from cogvae_cli.pipeline.results import size_text, tiles_of
 from cogvae_cli.pipeline.roundtrip import BUILT_IN_CLIP
 from cogvae_cli.pipeline.verify_reference import Reference, Watch, import_reference, versions
 from cogvae_cli.pipeline.verify_result import (
@@ -57,13 +57,13 @@ Rows = tuple[Comparison, ...]
 
 
 @dataclass(frozen=True)
-class VerifyOptions:
-    """What is compared, and how close it must be."""
+class VerifyOptions(RunOptions):
+    """What is compared, and how close it must be.
 
-    revision: str | None = None
-    """Commit, tag or branch on the Hub."""
-    dtype: Dtype | None = None
-    """dtype that ours computes in, float32 by default; the reference computes in float32 whatever this says."""
+    Ours computes in float32 unless `dtype` says otherwise, the reference in float32 always. Tiles are the reference's.
+    """
+
+    tiles: TileOptions = field(default_factory=lambda: TileOptions(layout="reference"))
     frames: int = FRAMES
     width: int = WIDTH
     height: int = HEIGHT
@@ -84,8 +84,9 @@ def verify_model(
     options, progress = options or VerifyOptions(), progress or Progress()
     _check(options)
     import_reference()
-    dtype = options.dtype or ("float32" if model is None or isinstance(model, str) else None)
-    vae = obtain(model or DEFAULT_MODEL, revision=options.revision, dtype=dtype, progress=progress)
+    if options.dtype is None and (model is None or isinstance(model, str)):
+        options = replace(options, dtype="float32")
+    vae = obtain(model or DEFAULT_MODEL, options, progress)
     start = time.perf_counter()
     with named_memory_errors(size_text(options.width, options.height)):
         layers, ends = _judge(vae, clip_frames(options.frames, options.width, options.height), options, progress)
@@ -94,6 +95,7 @@ def verify_model(
         width=options.width,
         height=options.height,
         frames=options.frames,
+        tiles=tiles_of(vae, options.height, options.width),
         encode_dtype=vae.encode_dtype,
         decode_dtype=vae.decode_dtype,
         device=device_name(),
@@ -108,6 +110,8 @@ def verify_model(
 def _check(options: VerifyOptions) -> None:
     if options.frames < 1:
         raise UsageError(f"{options.frames} frames can't be compared", "--frames 17 makes two chunks")
+    if options.tiles.layout != "reference":
+        raise UsageError("diffusers knows no uniform tiles", "verify compares reference tiles only")
     for side in (options.width, options.height):
         if side < SPACE or side % SPACE:
             raise UsageError(
@@ -163,10 +167,16 @@ def _compare(vae: VAE, pixels: np.ndarray, dtype: str, progress: Progress) -> tu
     """Layers and ends. Our public methods run in a thread beside it, for compiling is half of the time and one core."""
     frames = (pixels[None].astype(np.float32) / np.float32(127.5)) - np.float32(1)
     progress.phase("comparing layer by layer")
-    progress.begin(len(encode_plan(len(pixels))) + len(decode_plan(latents_of(len(pixels)))), "chunks")
+    grid = vae.grid(*pixels.shape[1:3])
+    tiles = 1 if grid is None else len(grid.rows) * len(grid.columns)
+    lengths: dict[Part, int] = {
+        "encoder": len(encode_plan(len(pixels))),
+        "decoder": len(decode_plan(latents_of(len(pixels)))),
+    }
+    progress.begin(tiles * sum(lengths.values()), "chunks")
     try:
-        reference = Reference(vae.config, vae.tensors, dtype)
-        encoder, decoder = (_Layers(vae, part, progress) for part in ("encoder", "decoder"))
+        reference = Reference(vae.config, vae.tensors, dtype, vae.tiling)
+        encoder, decoder = (_Layers(vae, part, length, progress) for part, length in lengths.items())
         with ThreadPoolExecutor(max_workers=1) as beside:
             encoded = beside.submit(vae.encode, frames)
             mean, logvar = reference.encode(frames, encoder.watch())
@@ -187,13 +197,18 @@ def _compare(vae: VAE, pixels: np.ndarray, dtype: str, progress: Progress) -> tu
 
 
 class _Layers:
-    """Our network in step with the reference's: the outputs of the current chunk that are still to be compared."""
+    """Our network in step with the reference's: the outputs of the current chunk that are still to be compared.
 
-    def __init__(self, vae: VAE, part: Part, progress: Progress) -> None:
+    Tiles come one after the other, each with all of its chunks: that is the reference's order.
+    """
+
+    def __init__(self, vae: VAE, part: Part, chunks: int, progress: Progress) -> None:
+        self._tiled = vae.tiling is not None
+        self._chunks = chunks
         self._network, self._params = vae.network(part)
         self._progress = progress
         self._caches: Caches = None
-        self._chunk = -1
+        self._started = 0
         self._waiting: Layers = {}
         self.rows: list[Comparison] = []
 
@@ -212,8 +227,10 @@ class _Layers:
 
         self.check_whole()
         chunk = chunk.astype(np.float32)
+        if self._started % self._chunks == 0:  # a tile of its own begins
+            self._caches = None
         self._waiting, self._caches = trace_step(self._params, chunk, self._caches, network=self._network)
-        self._chunk += 1
+        self._started += 1
         self._progress.advance(1)
 
     def _layer(self, name: str, theirs: np.ndarray) -> None:
@@ -221,7 +238,9 @@ class _Layers:
         if name.endswith((".conv_y", ".conv_b")):
             ours = _nearest(ours, theirs.shape)
         note = _NOTES.get(name.rpartition(".")[2])
-        self.rows.append(compare_layer(name, self._chunk, ours, theirs, note))
+        tile, chunk = divmod(self._started - 1, self._chunks)
+        row = compare_layer(name, chunk, ours, theirs, note)
+        self.rows.append(replace(row, tile=tile) if self._tiled else row)
 
 
 def _nearest(z: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

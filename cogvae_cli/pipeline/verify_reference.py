@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cogvae_cli.errors import CogvaeError
 from cogvae_cli.model.config import VAEConfig
+
+if TYPE_CHECKING:
+    from cogvae_cli.model.tiling import Tiling
 
 PACKAGES = ("torch", "diffusers")
 """In the order of importing: diffusers can be imported without torch, but then has no models."""
@@ -61,7 +64,9 @@ class Reference:
     Raises CogvaeError if torch or diffusers is missing.
     """
 
-    def __init__(self, config: VAEConfig, tensors: Mapping[str, np.ndarray], dtype: str) -> None:
+    def __init__(
+        self, config: VAEConfig, tensors: Mapping[str, np.ndarray], dtype: str, tiling: Tiling | None = None
+    ) -> None:
         self._torch, diffusers = import_reference()
         self._dtype = dtype
         values = {name: value for name, value in config.to_diffusers().items() if not name.startswith("_")}
@@ -69,6 +74,13 @@ class Reference:
             self._vae = diffusers.AutoencoderKLCogVideoX(**values).eval()
         state = {key: self._torch.from_numpy(np.require(value, dtype, ["C", "W"])) for key, value in tensors.items()}
         self._vae.load_state_dict(state, strict=True, assign=True)
+        if tiling is not None:
+            self._vae.enable_tiling(
+                tile_sample_min_height=tiling.height,
+                tile_sample_min_width=tiling.width,
+                tile_overlap_factor_height=tiling.overlap_height / tiling.height,
+                tile_overlap_factor_width=tiling.overlap_width / tiling.width,
+            )
 
     def encode(self, frames: np.ndarray, watch: Watch) -> tuple[np.ndarray, np.ndarray]:
         """Frames [B T H W 3] in [-1, 1] to mean and log-variance [B t h w z]."""

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from cogvae_cli.errors import QualityError
+from cogvae_cli.io.latents_header import TilesHeader
 from cogvae_cli.model.config import ModelSource
-from cogvae_cli.pipeline.results import SCHEMA_VERSION, model_facts, size_text
+from cogvae_cli.pipeline.results import SCHEMA_VERSION, model_facts, size_text, tile_facts
 
 DEFINITIONS = {
     "max_abs": "largest absolute difference between ours and the reference, over all elements of the chunk",
@@ -46,6 +47,8 @@ class Comparison:
     cosine: float
     relative_to_float64: float | None = None
     note: str | None = None
+    tile: int | None = None
+    """From 0, row by row; None where frames are computed whole."""
 
     def within(self, tolerance: float) -> bool:
         """Whether ours is as near as that to the reference, in float64 where that was measured. False for NaN."""
@@ -57,7 +60,8 @@ class Comparison:
         finite = {
             name: value if value is not None and math.isfinite(value) else None for name, value in figures.items()
         }
-        return {"name": self.name, "chunk": self.chunk, "shape": list(self.shape)} | finite | {"note": self.note}
+        where = {"name": self.name, "tile": self.tile, "chunk": self.chunk, "shape": list(self.shape)}
+        return where | finite | {"note": self.note}
 
 
 def compare_layer(name: str, chunk: int, ours: np.ndarray, theirs: np.ndarray, note: str | None = None) -> Comparison:
@@ -100,9 +104,10 @@ def rounding_alone(rows: Iterable[Comparison], tolerance: float) -> bool:
 
 def judged(rows: Iterable[Comparison], exact: Iterable[Comparison], tolerance: float) -> tuple[Comparison, ...]:
     """The rows; those over the tolerance get what `exact`, the same rows against float64, says of them."""
-    found = {(row.name, row.chunk): row.relative for row in exact}
+    found = {(row.name, row.tile, row.chunk): row.relative for row in exact}
     return tuple(
-        row if row.within(tolerance) else replace(row, relative_to_float64=found[row.name, row.chunk]) for row in rows
+        row if row.within(tolerance) else replace(row, relative_to_float64=found[row.name, row.tile, row.chunk])
+        for row in rows
     )
 
 
@@ -131,6 +136,7 @@ class VerifyResult:
     width: int
     height: int
     frames: int
+    tiles: TilesHeader | None
     encode_dtype: str
     decode_dtype: str
     device: str
@@ -164,7 +170,8 @@ class VerifyResult:
         if row is None:
             return
         error = row.relative if row.relative_to_float64 is None else row.relative_to_float64
-        where = "end to end" if row.chunk is None else f"chunk {row.chunk}"
+        tile = "" if row.tile is None else f"tile {row.tile}, "
+        where = "end to end" if row.chunk is None else f"{tile}chunk {row.chunk}"
         is_float32 = self.encode_dtype == self.decode_dtype == "float32"
         raise QualityError(
             f"{row.name} ({where}) is the first over the tolerance of {self.tolerance:.0e}: relative error {error:.2e}",
@@ -180,13 +187,14 @@ class VerifyResult:
             "schema_version": SCHEMA_VERSION,
             "kind": "verify",
             "passed": over is None,
-            "first_over": None if over is None else {"name": over.name, "chunk": over.chunk},
+            "first_over": None if over is None else {"name": over.name, "tile": over.tile, "chunk": over.chunk},
             "tolerance": self.tolerance,
             "layer_count": len({row.name for row in self.layers}),
             "layers": [row.as_dict() for row in self.layers],
             "ends": [row.as_dict() for row in self.ends],
             "definitions": dict(DEFINITIONS),
             "input": {"frames": self.frames, "size": size_text(self.width, self.height)},
+            "tiles": tile_facts(self.tiles),
             "model": model_facts(self.model),
             "encode_dtype": self.encode_dtype,
             "decode_dtype": self.decode_dtype,
