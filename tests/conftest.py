@@ -27,6 +27,16 @@ _hub_home = tempfile.mkdtemp(prefix="cogvae-tests-")
 atexit.register(shutil.rmtree, _hub_home, ignore_errors=True)
 
 
+HEAVY = ("test_goldens.py", "test_autoencoder.py", "test_main_job.py", "test_encode_variants.py", "test_tiling.py")
+"""Files that compile most. They go first, so that no process is left with one of them at the end."""
+
+
+def _compile_quickly(markers: str) -> None:
+    """LLVM's first level of optimisation: a fifth less time, and the same numbers. Not where speed or parity counts."""
+    if "XLA_FLAGS" not in os.environ and not re.search(r"(?<!not )\b(parity|tpu|long)\b", markers):
+        os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=1"
+
+
 def _set_environment(kind: str) -> None:
     """The same environment everywhere, for this process and for the commands that tests start."""
     for name in [name for name in os.environ if name.startswith(("COGVAE_", "HF_", "HUGGING_FACE_"))]:
@@ -102,6 +112,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if kind != "installed" and os.environ.get("COGVAE_TEST_INSTALLED") == "1":
         raise pytest.UsageError(f"COGVAE_TEST_INSTALLED=1 asks for the installed package, but {folder} is the {kind}")
     _set_environment(kind)
+    _compile_quickly(config.option.markexpr)
     _check_shapes()
     _forbid_network()
 
@@ -120,7 +131,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file run in one process, unless they name a group of their own."""
+    """Tests of one file run in one process, unless they name a group of their own; the longest files go first."""
+    items.sort(key=lambda item: HEAVY.index(item.path.name) if item.path.name in HEAVY else len(HEAVY))
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.path.name))

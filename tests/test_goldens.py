@@ -14,7 +14,7 @@ from cogvae_cli.model.config import ModelSource, VAEConfig
 from cogvae_cli.model.numerics import Numerics
 
 BOUND = 1e-5
-"""Largest absolute error. Measured: 2.5e-6 for tiny, 5.4e-6 for the full network."""
+"""Largest absolute error. Measured: 2.5e-6 for tiny, 5.1e-6 for the full network."""
 
 
 @functools.cache
@@ -29,7 +29,12 @@ def _stored() -> dict[str, np.ndarray]:
         return dict(file)
 
 
-@pytest.mark.parametrize("case", goldens.CASES, ids=lambda case: case.name)
+def _grouped(case: goldens.Case):
+    """The full network takes as long to compile as all else here; another process can do that meanwhile."""
+    return pytest.param(case, id=case.name, marks=pytest.mark.xdist_group(f"goldens {case.network}"))
+
+
+@pytest.mark.parametrize("case", [_grouped(case) for case in goldens.CASES])
 def test_the_outputs_are_those_of_diffusers(case: goldens.Case) -> None:
     vae = _vae(case.config)
     vae.tiling = case.tiling

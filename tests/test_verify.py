@@ -154,7 +154,7 @@ def test_the_first_layer_over_the_tolerance_is_named_not_the_worst():
     result = result_of(1e-6, 3e-5, 1e-3)
     with pytest.raises(QualityError, match=r"^b \(chunk 0\) is the first over the tolerance of 1e-05"):
         result.check()
-    assert result.as_dict()["first_over"] == {"name": "b", "chunk": 0}
+    assert result.as_dict()["first_over"] == {"name": "b", "tile": None, "chunk": 0}
 
 
 def test_within_the_tolerance_nothing_is_raised():

@@ -7,11 +7,14 @@ import json
 import numpy as np
 import pytest
 from random_weights import FULL, TINY, random_tensors
+from safetensors.numpy import save_file
 
 from cogvae_cli.cli.main import main
+from cogvae_cli.errors import UsageError
 from cogvae_cli.model.autoencoder import VAE
 from cogvae_cli.model.config import ModelSource, VAEConfig
 from cogvae_cli.model.numerics import Numerics
+from cogvae_cli.pipeline.options import TileOptions
 from cogvae_cli.pipeline.verify import VerifyOptions, verify_model
 
 pytestmark = pytest.mark.parity
@@ -87,12 +90,29 @@ def test_images_and_an_even_number_of_latents_are_compared_too(frames):
     assert {row.chunk for row in result.layers} == ({0} if frames == 1 else {0, 1})
 
 
+def test_reference_tiles_are_compared_layer_by_layer_one_after_the_other():
+    """Two rows of three tiles, the last of each a sliver; and the blended whole."""
+    tiles = TileOptions("40x48", layout="reference")
+    result = verify_model(random_vae(TINY), options=VerifyOptions(tiles=tiles, frames=9, width=72, height=48))
+    result.check()
+    assert (result.tiles.rows, result.tiles.columns) == (2, 3)
+    assert [row.tile for row in result.layers] == sorted([*range(6)] * 80) + sorted([*range(6)] * 89)
+    assert max(row.relative for row in result.ends) < 1e-5
+    names = [row.name for row in result.layers]
+    assert names.count("decoder.conv_out") == 6
+
+
+def test_uniform_tiles_are_refused_for_diffusers_has_none():
+    with pytest.raises(UsageError, match="knows no uniform tiles"):
+        verify_model("tiny", options=VerifyOptions(tiles=TileOptions("40x48")))
+
+
 def test_the_command_prints_a_line_a_layer_and_leaves_with_0(capsys):
     assert main(["verify", "--model", "tiny", "--size", "48x32", "--frames", "9", "-q"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     lines = out.splitlines()
-    assert lines[0].split()[:3] == ["layer", "chunk", "shape"]
+    assert lines[0].split()[:3] == ["layer", "tile/chunk", "shape"]
     assert sum(line.startswith(("encoder.", "decoder.")) for line in lines) == 169
     assert "verdict  within 1e-05" in lines
 
@@ -110,9 +130,11 @@ def test_over_the_tolerance_the_command_prints_all_and_leaves_with_5(capsys):
     assert len(lines) == 2
 
 
-def test_the_full_network_is_that_of_diffusers_layer_by_layer():
-    """Measured: 1.2e-5 from torch's float32 in the worst layer, which is itself 1.1e-5 from float64; ours 4e-6."""
-    result = verify_model(random_vae(FULL), options=VerifyOptions(frames=9, width=64, height=64))
+def test_the_full_network_is_that_of_diffusers_layer_by_layer(tmp_path):
+    """From a folder on disk, as a user's own model. The bound is asked of float64 where torch itself is off by more."""
+    (tmp_path / "config.json").write_text(json.dumps(FULL.to_diffusers()))
+    save_file(random_tensors(FULL), tmp_path / "diffusion_pytorch_model.safetensors")
+    result = verify_model(str(tmp_path), options=VerifyOptions(frames=9, width=64, height=64))
     result.check()
     assert len(result.layers) == 297
     assert max(row.relative for row in result.ends) < 1e-5

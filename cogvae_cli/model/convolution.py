@@ -12,10 +12,15 @@ import jax
 from jax import lax
 from jaxtyping import Array, Float
 
+from cogvae_cli.model import fewer_products
+
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 SAME: Padding = ((1, 1), (1, 1))
 """One zero on every side: a 3x3 kernel keeps the size."""
+
+_WIDE, _MANY = 64, 1024
+"""Channels, and pixels of all frames, from which on fewer products pay for combining what goes into them."""
 
 
 def conv2d(
@@ -39,10 +44,18 @@ def conv3d(
     y: jax.Array = lax.platform_dependent(
         x,
         kernel,
-        cpu=functools.partial(_as_three_planes, precision=precision),
+        cpu=functools.partial(_on_cpu, precision=precision),
         default=functools.partial(_as_one, precision=precision),
     )
     return y
+
+
+def _on_cpu(x: jax.Array, kernel: jax.Array, *, precision: lax.Precision) -> jax.Array:
+    """XLA's CPU backend runs 2-D convolutions at up to twice the rate of a 3-D one."""
+    _, frames, height, width, channels = x.shape
+    pays = min(channels, kernel.shape[-1]) >= _WIDE and (frames - 2) * height * width >= _MANY and width % 2 == 0
+    form = fewer_products.conv3d if pays else _as_three_planes
+    return form(x, kernel, precision=precision)
 
 
 def _as_one(x: jax.Array, kernel: jax.Array, *, precision: lax.Precision) -> jax.Array:
@@ -57,7 +70,7 @@ def _as_one(x: jax.Array, kernel: jax.Array, *, precision: lax.Precision) -> jax
 
 
 def _as_three_planes(x: jax.Array, kernel: jax.Array, *, precision: lax.Precision) -> jax.Array:
-    """The sum over time of 2-D convolutions: XLA's CPU backend runs those at up to twice the rate of a 3-D one."""
+    """The sum over time of 2-D convolutions."""
     batch, frames, height, width, channels = x.shape
     frames -= 2
 

@@ -57,8 +57,9 @@ def clips(tmp_path_factory) -> tuple[Path, Path]:
 
 
 def test_encoding_490_frames_takes_the_memory_of_49(clips, tmp_path):
-    seen = peaks("encode", *clips, tmp_path / "z.npz")
-    assert seen["long"] <= seen["short"] * GROWTH, seen
+    output = tmp_path / "z.npz"
+    seen = peaks("encode", *clips, output)
+    assert seen["long"] <= seen["short"] * GROWTH + output.stat().st_size, seen  # of the long clip: 16 MB
 
 
 def test_decoding_490_frames_takes_the_memory_of_49(clips, tmp_path):

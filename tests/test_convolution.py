@@ -1,0 +1,77 @@
+"""The convolution in each of its forms, against a plain sum in float64."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+
+import jax
+import numpy as np
+import pytest
+from jax import lax
+
+from cogvae_cli.model import convolution, fewer_products
+
+HIGHEST = lax.Precision.HIGHEST
+
+TOLERANCE = 1e-5
+"""Of outputs with deviation 1; 4.9e-6 was measured, of 512 channels."""
+
+FORMS = {
+    "as one": convolution._as_one,
+    "as three planes": convolution._as_three_planes,
+    "by fewer products": fewer_products.conv3d,
+}
+
+
+def by_hand(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """[B S H W I] -> [B S-2 H W O] in float64, tap by tap."""
+    _, frames, height, width, _ = x.shape
+    x = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
+    y = 0.0
+    for t, i, j in itertools.product(range(3), repeat=3):
+        y = y + x[:, t : t + frames - 2, i : i + height, j : j + width] @ kernel[t, i, j].astype(np.float64)
+    return y
+
+
+def inputs(rng: np.random.Generator, shape: tuple[int, ...], out: int) -> tuple[np.ndarray, np.ndarray]:
+    x = rng.standard_normal(shape, dtype=np.float32)
+    kernel = rng.standard_normal((3, 3, 3, shape[-1], out), dtype=np.float32) / np.float32(np.sqrt(27 * shape[-1]))
+    return x, kernel
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("batch", "frames", "height", "width"), [(1, 1, 5, 6), (2, 2, 3, 4), (1, 5, 4, 2), (1, 8, 1, 8)]
+)
+def test_every_form_is_the_plain_sum(form, batch, frames, height, width, rng):
+    x, kernel = inputs(rng, (batch, frames + 2, height, width, 7), 5)
+    y = jax.jit(functools.partial(FORMS[form], precision=HIGHEST))(x, kernel)
+    np.testing.assert_allclose(y, by_hand(x, kernel), rtol=0, atol=TOLERANCE)
+
+
+def test_fewer_products_round_no_worse_than_the_direct_sum(rng):
+    x, kernel = inputs(rng, (1, 10, 16, 24, 128), 64)
+    exact = by_hand(x, kernel)
+    errors = {}
+    for name, form in FORMS.items():
+        y = jax.jit(functools.partial(form, precision=HIGHEST))(x, kernel)
+        errors[name] = np.sqrt(np.mean((np.asarray(y) - exact) ** 2))
+    assert errors["by fewer products"] < 1.5 * errors["as three planes"]  # 1.0 was measured
+
+
+@pytest.mark.parametrize(
+    ("shape", "out", "fewer"),
+    [
+        ((1, 10, 16, 24, 64), 64, True),
+        ((1, 10, 16, 25, 64), 64, False),  # columns go in pairs
+        ((1, 10, 16, 24, 16), 64, False),  # combining costs more than it saves
+        ((1, 3, 6, 8, 512), 512, False),
+    ],
+)
+def test_the_cpu_takes_the_form_that_pays(shape, out, fewer, rng):
+    x, kernel = inputs(rng, shape, out)
+    program = jax.jit(functools.partial(convolution.conv3d, precision=HIGHEST)).lower(x, kernel).as_text()
+    assert ("stablehlo.while" in program) is fewer
+    y = jax.jit(functools.partial(convolution.conv3d, precision=HIGHEST))(x, kernel)
+    np.testing.assert_allclose(y, by_hand(x, kernel), rtol=0, atol=TOLERANCE)
