@@ -48,29 +48,6 @@ def tile_text(tiles: TilesHeader | None) -> str:
     return f", in {tiles.columns}x{tiles.rows} {tiles.layout} tiles of {size_text(tiles.tile_width, tiles.tile_height)}"
 
 
-def tiles_of(vae: VAE, height: int, width: int) -> TilesHeader | None:
-    """The tiles that a model computes frames of that padded size in; None if it computes them whole."""
-    from cogvae_cli.io.latents_header import TilesHeader
-
-    grid, tiling = vae.grid(height, width), vae.tiling
-    if grid is None or tiling is None:
-        return None
-    overlaps = (tiling.overlap_height, tiling.overlap_width)
-    return TilesHeader(tiling.layout, tiling.height, tiling.width, *overlaps, len(grid.rows), len(grid.columns))
-
-
-def tile_facts(tiles: TilesHeader | None) -> dict[str, Any] | None:
-    """Tiles, ready for JSON."""
-    return None if tiles is None else dict(vars(tiles))
-
-
-def tile_text(tiles: TilesHeader | None) -> str:
-    """Tiles in words, for a table; empty where frames are computed whole."""
-    if tiles is None:
-        return ""
-    return f", in {tiles.columns}x{tiles.rows} {tiles.layout} tiles of {size_text(tiles.tile_width, tiles.tile_height)}"
-
-
 def model_facts(source: ModelSource) -> dict[str, Any]:
     """A model's source, ready for JSON."""
     return {
