@@ -9,6 +9,7 @@ import pytest
 from media import LOSSLESS, Coding
 
 from cogvae_cli.errors import VideoError
+from cogvae_cli.io.read_options import ReadOptions
 from cogvae_cli.io.video_reader import VideoReader
 
 H264 = Coding()
@@ -39,16 +40,16 @@ FILES = {
 }
 
 
-def read(path: Path) -> tuple[list[np.ndarray], VideoReader]:
+def read(path: Path, options: ReadOptions | None = None) -> tuple[list[np.ndarray], VideoReader]:
     """All frames of a video, and the reader as it is after the last one."""
-    with VideoReader(path) as reader:
+    with VideoReader(path, options) as reader:
         return list(reader.frames()), reader
 
 
-def refusal(path: Path) -> VideoError:
+def refusal(path: Path, options: ReadOptions | None = None) -> VideoError:
     """The one line with which a video is refused."""
     with pytest.raises(VideoError) as caught:
-        read(path)
+        read(path, options)
     assert str(path) in caught.value.message
     assert "\n" not in caught.value.message
     return caught.value

@@ -9,7 +9,9 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from media import write_numbered
+from media import Coding, ffmpeg, numbered, write_numbered
+from PIL import Image
+from reading import HEVC
 
 from cogvae_cli.cli.main import main
 
@@ -46,6 +48,23 @@ def test_counting_decodes_and_tells_what_the_clip_would_become(clip, capsys):
     told = facts(capsys, str(clip), "--count")
     assert (told["frames"], told["rate"], told["variable_rate"]) == (10, "30000/1001", False)
     assert told["latents"] == {"frames": 5, "height": 6, "width": 8}
+
+
+def test_a_folder_of_pictures_and_numbered_ones_are_told_as_video(tmp_path, capsys):
+    for number, frame in enumerate(numbered(range(3), 64, 48)):
+        Image.fromarray(frame).save(tmp_path / f"a{number}.png")
+    for target in (tmp_path, tmp_path / "a%d.png"):
+        told = facts(capsys, str(target), "--count")
+        assert (told["kind"], told["frames"], told["width"], told["container"]) == ("video", 3, 64, "pictures")
+
+
+def test_hdr_and_odd_pixels_are_told_not_refused(tmp_path, capsys):
+    coding = Coding("libx265", "yuv420p10le", HEVC.options, matrix=9, primaries=9, transfer=16)
+    told = facts(capsys, str(write_numbered(tmp_path / "a.mp4", 3, coding=coding)))
+    assert told["colour"]["transfer"] == "smpte2084"
+    ffmpeg("-i", write_numbered(tmp_path / "b.mp4", 3), "-c", "copy", "-aspect", "8:3", tmp_path / "c.mp4")
+    told = facts(capsys, str(tmp_path / "c.mp4"))
+    assert (told["width"], told["stored_size"], told["pixel_aspect"]) == (128, "64x48", "2:1")
 
 
 def test_latents_are_told_from_weights_by_their_content(latents, package, capsys):

@@ -221,7 +221,9 @@ FILL = """
     import numpy as np
     from cogvae_cli.errors import OutputError
     from cogvae_cli.io.outputs import atomic_output
-    from cogvae_cli.io.video_writer import VideoWriter, WriteOptions, container_of
+    from cogvae_cli.io.codecs import container_of
+    from cogvae_cli.io.video_writer import VideoWriter
+    from cogvae_cli.io.write_options import WriteOptions
     path = Path(sys.argv[1])
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     frames = np.random.default_rng(1).integers(0, 256, (12, 48, 64, 3), dtype=np.uint8)

@@ -15,9 +15,10 @@ from safetensors.numpy import load_file, save_file
 import cogvae_cli as cogvae
 from cogvae_cli.errors import LatentsError, NonFiniteError, UsageError
 from cogvae_cli.io.latents import read_latents
-from cogvae_cli.pipeline.decode import DecodeOptions, VideoOptions
+from cogvae_cli.pipeline.decode import DecodeOptions
 from cogvae_cli.pipeline.encode import EncodeOptions
 from cogvae_cli.pipeline.progress import Progress
+from cogvae_cli.pipeline.video_options import VideoOptions
 
 PICTURE_TOLERANCE = 0.03
 """Mean levels of 255; 0.006 was measured for float16."""

@@ -15,8 +15,8 @@ from media import Coding, are_in_order, write_numbered
 import cogvae_cli as cogvae
 from cogvae_cli.cli.main import main
 from cogvae_cli.io.video_reader import VideoReader
-from cogvae_cli.pipeline.decode import VideoOptions
 from cogvae_cli.pipeline.roundtrip import RoundtripOptions
+from cogvae_cli.pipeline.video_options import VideoOptions
 
 PSNR_TOLERANCE = 1e-3
 """dB; both sides compute the same network, in other pieces."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from media import (
 from reading import FILES, read, refusal
 
 from cogvae_cli.errors import VideoError
+from cogvae_cli.io.read_options import ReadOptions
 from cogvae_cli.io.video_reader import VideoReader
 
 
@@ -122,9 +124,9 @@ def test_a_size_that_changes_is_refused(tmp_path):
 def test_a_frame_over_the_limit_is_refused_before_it_is_decoded(tmp_path):
     path = write_numbered(tmp_path / "a.mp4", 5, (128, 96))
     with pytest.raises(VideoError, match="128x96 pixels is over the limit of 12,287") as caught:
-        VideoReader(path, max_pixels=128 * 96 - 1)
+        VideoReader(path, ReadOptions(max_pixels=128 * 96 - 1))
     assert "--max-pixels" in (caught.value.hint or "")
-    with VideoReader(path, max_pixels=128 * 96) as reader:
+    with VideoReader(path, ReadOptions(max_pixels=128 * 96)) as reader:
         assert len(list(reader.frames())) == 5
 
 
@@ -142,3 +144,83 @@ def test_a_list_that_names_other_files_is_refused(tmp_path, name):
         text = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\na.mp4\n#EXT-X-ENDLIST\n"
     (tmp_path / name).write_text(text)
     assert "not a video" in refusal(tmp_path / name).message
+
+
+KEEP = ReadOptions(on_error="keep")
+
+
+@pytest.mark.parametrize("name", ["faststart.mp4", "h264.mkv", "h264.ts", "mpeg4.avi", "vp9.webm", "h264.flv"])
+def test_what_is_good_before_a_cut_is_kept_when_asked_for(tmp_path, name):
+    coding = CUT.get(name, FILES.get(name))
+    whole = write_frames(tmp_path / f"whole-{name}", numbered(range(40), 128, 96), coding=coding)
+    path = tmp_path / name
+    path.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.6)])
+    frames, reader = read(path, KEEP)
+    assert 0 < len(frames) < 40
+    assert read_numbers(frames) == list(range(len(frames)))
+    assert reader.timing.frames == len(frames)
+    assert not reader.timing.variable
+    assert reader.damage is not None
+    assert reader.record()["damaged"] == reader.damage
+    assert any(f"the {len(frames)} good frames before that are kept" in notice for notice in reader.notices)
+
+
+def test_a_whole_file_is_not_marked_when_good_frames_are_kept(tmp_path):
+    frames, reader = read(write_numbered(tmp_path / "a.mp4", 12), KEEP)
+    assert len(frames) == 12
+    assert reader.damage is None
+    assert "damaged" not in reader.record()
+
+
+def test_frames_before_a_change_of_size_are_kept_when_asked_for(tmp_path):
+    parts = [write_numbered(tmp_path / "a.h264", 10), write_numbered(tmp_path / "b.h264", 10, (96, 64))]
+    joined = tmp_path / "joined.h264"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    frames, reader = read(joined, KEEP)
+    assert read_numbers(frames) == list(range(10))
+    assert "after 10 frames" in (reader.damage or "")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello, I am text\n" * 9])
+def test_what_has_no_good_frame_is_refused_all_the_same(tmp_path, content):
+    (tmp_path / "a.mp4").write_bytes(content)
+    refusal(tmp_path / "a.mp4", KEEP)
+
+
+@pytest.mark.parametrize(
+    "name", ["concat:a.mp4|b.mp4", "http:a.mp4", "subfile,,start,0,end,9,,:a.mp4", "pipe:0", "data:,x"]
+)
+def test_no_name_is_a_protocol(tmp_path, name, monkeypatch):
+    for letter in "ab":
+        write_numbered(tmp_path / f"{letter}.mp4", 3)
+    monkeypatch.chdir(tmp_path)
+    assert "no such file" in refusal(Path(name)).message
+
+
+def test_a_device_and_a_pipe_are_no_video(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    for path in (Path("/dev/zero"), tmp_path / "pipe.mp4"):
+        assert "not a regular file" in refusal(path).message
+
+
+def test_a_codec_that_nobody_knows_is_refused(tmp_path):
+    path = write_numbered(tmp_path / "a.mp4", 5)
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"avc1", b"zzz1"))
+    assert "a codec that can't be decoded" in refusal(path).message
+
+
+def test_frames_too_small_to_deinterlace_are_refused(tmp_path):
+    path = write_frames(tmp_path / "a.mkv", [np.full((2, 2, 3), 90, np.uint8)] * 3, coding=Coding("ffv1", "bgr0"))
+    assert "can't be deinterlaced" in refusal(path, ReadOptions(deinterlace=True)).message
+    assert len(read(path)[0]) == 3
+
+
+@pytest.mark.parametrize("odd", [b"00:00:9e999999999", b"00:00:00.8\xff\xff\xff\xff\xff\xff\xff", b"9999999:00:00.000"])
+def test_a_length_that_is_no_length_is_no_obstacle(tmp_path, odd):
+    path = write_numbered(tmp_path / "a.mkv", 20)
+    data = path.read_bytes()
+    said = b"00:00:00.800000000"
+    assert said in data
+    path.write_bytes(data.replace(said, odd.ljust(len(said), b"0")[: len(said)]))
+    assert len(read(path)[0]) == 20

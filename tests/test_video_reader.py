@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -101,6 +102,30 @@ def test_any_name_is_the_name_of_a_local_file(tmp_path, name, monkeypatch):
     frames, reader = read(Path(name))
     assert read_numbers(frames) == list(range(5))
     assert reader.info.name == name
+
+
+def test_a_name_that_is_no_utf_8_is_a_name_all_the_same(tmp_path):
+    path = tmp_path / os.fsdecode(b"clip \xe9t\xe9.mp4")
+    shutil.copy(write_numbered(tmp_path / "a.mp4", 5), path)
+    frames, reader = read(path)
+    assert read_numbers(frames) == list(range(5))
+    assert reader.info.name == path.name
+
+
+def test_tags_of_another_encoding_are_no_obstacle(tmp_path):
+    ffmpeg(
+        "-i",
+        write_numbered(tmp_path / "a.mkv", 5),
+        "-c",
+        "copy",
+        "-metadata",
+        "title=Zuerich am See",
+        tmp_path / "b.mkv",
+    )
+    data = (tmp_path / "b.mkv").read_bytes()
+    (tmp_path / "b.mkv").write_bytes(data.replace(b"Zuerich am See", b"Z\xfcrich am See!"))
+    frames, _ = read(tmp_path / "b.mkv")
+    assert read_numbers(frames) == list(range(5))
 
 
 def test_chunks_hold_all_frames_in_order(tmp_path):

@@ -134,13 +134,8 @@ FAULTS = (
     Fault(
         "11b",
         "every video written at 8 frames a second",
-        "pipeline/decode.py",
-        (
-            (
-                "(header.frames.width, header.frames.height), header.timing.rate)",
-                "(header.frames.width, header.frames.height), Fraction(8))",
-            ),
-        ),
+        "pipeline/video_options.py",
+        (("(frames.width, frames.height), timing.rate,", "(frames.width, frames.height), Fraction(8),"),),
         "test_main_job.py::test_a_height_that_is_no_multiple_of_8_comes_back_as_it_was",
     ),
     Fault(

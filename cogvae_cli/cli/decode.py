@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cogvae_cli.cli import options
+from cogvae_cli.cli import video_options as video
 from cogvae_cli.cli.terminal import TerminalProgress, bytes_text, print_json, print_lines, speed_text, table
 from cogvae_cli.pipeline.results import tile_text
+from cogvae_cli.pipeline.video_options import VideoOptions
 
 if TYPE_CHECKING:
     from cogvae_cli.pipeline.decode import DecodeResult
 
 
 def decode(
-    source: Annotated[Path, typer.Argument(metavar="LATENTS", help="The latents file.", show_default=False)],
+    source: Annotated[
+        Path, typer.Argument(metavar="LATENTS", help="The latents file, or - for stdin.", show_default=False)
+    ],
     output: options.VideoOut,
     model: options.ModelOfLatents = None,
     revision: options.Revision = None,
@@ -29,13 +33,16 @@ def decode(
     tile: options.Tile = "off",
     tile_overlap: options.TileOverlap = None,
     tile_layout: options.TileLayoutName = "uniform",
-    program: options.Program = None,
+    formats: video.Formats = None,
     layout: options.Layout = None,
     array: options.ArrayName = None,
     scaled: options.IsScaled = None,
     rate: options.Rate = None,
-    crf: options.Crf = 18,
-    pix_fmt: options.PixFmt = None,
+    codec: video.Codec = None,
+    crf: video.Crf = None,
+    preset: video.Preset = None,
+    pix_fmt: video.PixFmt = None,
+    audio: video.Audio = None,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -50,7 +57,7 @@ def decode(
 
       cogvae decode clip.npz -o clip.mp4
 
-      cogvae decode clip.npz -o clip.mkv --crf 10
+      cogvae decode clip.npz -o clip.mkv --codec ffv1 --audio source.mp4
 
       cogvae decode clip.npz -o clip.mp4 --model ./my-model/vae --tile 360x240
 
@@ -58,11 +65,12 @@ def decode(
 
       cogvae decode encoded.pt -o clip.mp4 --format cogvideo --model cogvideox-2b
     """
-    from cogvae_cli.pipeline.decode import DecodeOptions, VideoOptions, decode_file
+    from cogvae_cli.pipeline.decode import DecodeOptions, decode_file
     from cogvae_cli.pipeline.importing import ImportOptions
     from cogvae_cli.pipeline.options import TileOptions
 
-    video = VideoOptions(crf=crf, pix_fmt=pix_fmt)
+    video.refuse_json_on_stdout(output, as_json)
+    program, container = video.split_formats(formats)
     chosen = DecodeOptions(
         revision=revision,
         dtype=dtype,
@@ -71,13 +79,13 @@ def decode(
         posterior=posterior,
         seed=seed,
         force=force,
-        video=video,
+        video=VideoOptions(crf, pix_fmt, codec, preset, container, audio),
         overwrite=overwrite,
     )
     result = decode_file(source, output, model=model, options=chosen, progress=TerminalProgress(quiet=quiet))
     if as_json:
         print_json(result.as_dict())
-    else:
+    elif str(output) != "-":
         print_lines(_lines(result))
 
 

@@ -8,17 +8,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cogvae_cli.cli import options
+from cogvae_cli.cli import video_options as video
 from cogvae_cli.cli.terminal import TerminalProgress, bytes_text, print_json, print_lines, speed_text, table
 from cogvae_cli.model.config import DEFAULT_MODEL
-from cogvae_cli.pipeline.options import FramesPolicy, PosteriorKind
+from cogvae_cli.pipeline.options import FramesPolicy, PosteriorKind, parse_size
 from cogvae_cli.pipeline.results import tile_text
+from cogvae_cli.pipeline.video_options import MAX_PIXELS, ReadOptions
 
 if TYPE_CHECKING:
     from cogvae_cli.pipeline.encode_result import EncodeResult
 
 
 def encode(
-    source: Annotated[Path, typer.Argument(metavar="VIDEO", help="The video file.", show_default=False)],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="VIDEO",
+            help="A video, a picture, a folder of pictures, numbered ones named as frame%04d.png, or - for stdin.",
+            show_default=False,
+        ),
+    ],
     output: options.LatentsOut,
     model: options.Model = None,
     revision: options.Revision = None,
@@ -42,6 +51,21 @@ def encode(
             "last frames; exact: take 1, 8k and 8k+1 only.",
         ),
     ] = "pad",
+    fps: video.Fps = None,
+    start: video.Start = None,
+    duration: video.Duration = None,
+    frames: video.Frames = None,
+    stream: video.Stream = None,
+    on_error: video.OnError = "fail",
+    max_pixels: video.MaxPixels = MAX_PIXELS,
+    size: video.Size = None,
+    fit: video.Fit = "cover",
+    no_autorotate: video.NoAutorotate = False,
+    colorspace: video.Colorspace = None,
+    alpha: video.Alpha = "black",
+    hdr: video.Hdr = "refuse",
+    deinterlace: video.Deinterlace = False,
+    container: video.LatentsFormat = None,
     tile: options.Tile = "off",
     tile_overlap: options.TileOverlap = None,
     tile_layout: options.TileLayoutName = "uniform",
@@ -63,11 +87,30 @@ def encode(
 
       cogvae encode clip.mp4 -o moments.npz --posterior moments --frames-policy trim
 
+      cogvae encode film.mkv -o part.npz --start 1:02 --frames 49 --fps 8 --size 720x480
+
       cogvae encode clip.mp4 -o clip.npz --model ./my-model/vae --tile 360x240 --json
     """
     from cogvae_cli.pipeline.encode import EncodeOptions, encode_file
     from cogvae_cli.pipeline.options import TileOptions
 
+    reading = ReadOptions(
+        fps=fps,
+        start=start,
+        duration=duration,
+        frames=frames,
+        stream=stream,
+        autorotate=not no_autorotate,
+        colorspace=colorspace,
+        alpha=alpha,
+        hdr=hdr,
+        deinterlace=deinterlace,
+        max_pixels=max_pixels,
+        on_error=on_error,
+        size=None if size is None else parse_size(size),
+        fit=fit,
+    )
+    video.refuse_json_on_stdout(output, as_json)
     chosen = EncodeOptions(
         revision=revision,
         dtype=dtype,
@@ -77,14 +120,17 @@ def encode(
         posterior=posterior,
         seed=seed,
         frames_policy=frames_policy,
+        reading=reading,
+        container=container,
         overwrite=overwrite,
     )
     progress = TerminalProgress(quiet=quiet)
     result = encode_file(source, output, model=model or DEFAULT_MODEL, options=chosen, progress=progress)
     if as_json:
         print_json(result.as_dict())
-    else:
+    elif str(output) != "-":
         print_lines(_lines(result))
+    video.fail_on_damage(source, result.damage, result.frames)
 
 
 def _lines(result: EncodeResult) -> list[str]:

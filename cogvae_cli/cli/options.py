@@ -11,7 +11,7 @@ from cogvae_cli.model.config import TileLayout
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
-_MODEL, _VIDEO, _TERMINAL, _TILES = "Model", "Video", "Terminal", "Tiles"
+_MODEL, _TERMINAL, _TILES = "Model", "Terminal", "Tiles"
 _OTHER = "The other program's file"
 
 _MODEL_HELP = (
@@ -61,21 +61,6 @@ ComputeDtype = Annotated[
     ),
 ]
 
-Crf = Annotated[
-    int,
-    typer.Option("--crf", min=0, max=51, rich_help_panel=_VIDEO, help="Quality of H.264: 0 loses least, 51 most."),
-]
-
-PixFmt = Annotated[
-    str | None,
-    typer.Option(
-        "--pix-fmt",
-        metavar="FORMAT",
-        rich_help_panel=_VIDEO,
-        help="Pixel format. Default: yuv420p; yuv444p for an odd width or height.",
-    ),
-]
-
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", "-y", help="Replace outputs that are there already, once the new ones are whole.")
 ]
@@ -95,12 +80,24 @@ Debug = Annotated[
 
 LatentsOut = Annotated[
     Path,
-    typer.Option("--output", "-o", metavar="FILE", help="The latents file: .npz or .safetensors.", show_default=False),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="The latents file: .npz, .safetensors, or - for stdout.",
+        show_default=False,
+    ),
 ]
 
 VideoOut = Annotated[
     Path,
-    typer.Option("--output", "-o", metavar="FILE", help="The video, say out.mp4.", show_default=False),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="The video, say out.mp4; a .gif, out%04d.png, a folder, or - for stdout.",
+        show_default=False,
+    ),
 ]
 
 Tile = Annotated[

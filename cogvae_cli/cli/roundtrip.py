@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cogvae_cli.cli import options
+from cogvae_cli.cli import video_options as video
 from cogvae_cli.cli.terminal import TerminalProgress, print_json, print_lines, speed_text, table
+from cogvae_cli.pipeline.options import parse_size
 from cogvae_cli.pipeline.results import tile_text
+from cogvae_cli.pipeline.video_options import MAX_PIXELS, ReadOptions, VideoOptions
 
 if TYPE_CHECKING:
     from cogvae_cli.pipeline.roundtrip_result import RoundtripResult
@@ -35,8 +38,26 @@ def roundtrip(
     tile: options.Tile = "off",
     tile_overlap: options.TileOverlap = None,
     tile_layout: options.TileLayoutName = "uniform",
-    crf: options.Crf = 18,
-    pix_fmt: options.PixFmt = None,
+    fps: video.Fps = None,
+    start: video.Start = None,
+    duration: video.Duration = None,
+    frames: video.Frames = None,
+    stream: video.Stream = None,
+    on_error: video.OnError = "fail",
+    max_pixels: video.MaxPixels = MAX_PIXELS,
+    size: video.Size = None,
+    fit: video.Fit = "cover",
+    no_autorotate: video.NoAutorotate = False,
+    colorspace: video.Colorspace = None,
+    alpha: video.Alpha = "black",
+    hdr: video.Hdr = "refuse",
+    deinterlace: video.Deinterlace = False,
+    codec: video.Codec = None,
+    crf: video.Crf = None,
+    preset: video.Preset = None,
+    pix_fmt: video.PixFmt = None,
+    audio: video.Audio = None,
+    container: video.Container = None,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -57,19 +78,35 @@ def roundtrip(
 
       cogvae roundtrip clip.mp4 --json --report-out quality.json
     """
-    from cogvae_cli.pipeline.decode import VideoOptions
     from cogvae_cli.pipeline.options import TileOptions
     from cogvae_cli.pipeline.roundtrip import RoundtripOptions, report_path, roundtrip_file
 
     if report and report_out is None:
         report_out = report_path(source)
+    reading = ReadOptions(
+        fps=fps,
+        start=start,
+        duration=duration,
+        frames=frames,
+        stream=stream,
+        autorotate=not no_autorotate,
+        colorspace=colorspace,
+        alpha=alpha,
+        hdr=hdr,
+        deinterlace=deinterlace,
+        max_pixels=max_pixels,
+        on_error=on_error,
+        size=None if size is None else parse_size(size),
+        fit=fit,
+    )
     chosen = RoundtripOptions(
         revision=revision,
         dtype=dtype,
         tiles=TileOptions(tile, tile_overlap, tile_layout),
         output=output,
         report=report_out,
-        video=VideoOptions(crf=crf, pix_fmt=pix_fmt),
+        reading=reading,
+        video=VideoOptions(crf, pix_fmt, codec, preset, container, audio),
         overwrite=overwrite,
     )
     result = roundtrip_file(source, model=model, options=chosen, progress=TerminalProgress(quiet=quiet))
@@ -77,6 +114,7 @@ def roundtrip(
         print_json(result.as_dict())
     else:
         print_lines(_lines(result))
+    video.fail_on_damage(result.source, result.damage, result.quality.frames)
 
 
 def _lines(result: RoundtripResult) -> list[str]:

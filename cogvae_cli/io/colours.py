@@ -12,6 +12,8 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from cogvae_cli.errors import VideoError
+from cogvae_cli.io.read_options import PLAIN, ReadOptions
+from cogvae_cli.io.tone_mapping import ToneMapper
 
 # Without full chroma interpolation swscale repeats chroma and rounds down: up to 4 levels off, 1.5 on average.
 EXACT = (
@@ -40,6 +42,8 @@ _TRANSFERS |= {10: "log316", 11: "iec61966-2-4", 12: "bt1361e", 13: "iec61966-2-
 _TRANSFERS |= {15: "bt2020-12", 16: "smpte2084", 17: "smpte428", 18: "arib-std-b67"}
 _HDR = {16: "PQ", 18: "HLG"}
 _BT2020_PRIMARIES = 9
+_CHOSEN = {"bt601": "smpte170m", "bt709": "bt709", "bt2020": "bt2020nc"}
+_BEHIND = {"black": 0, "white": 255}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,14 +60,14 @@ class ColourFacts:
     """The file names no matrix: the size rule decided."""
 
 
-def facts_of(frame: av.VideoFrame) -> ColourFacts:
+def facts_of(frame: av.VideoFrame, options: ReadOptions = PLAIN) -> ColourFacts:
     """Colours of a decoded frame. Raises VideoError for HDR and for matrices that can't be converted."""
     transfer = int(frame.color_trc)
-    if transfer in _HDR:
+    if transfer in _HDR and options.hdr == "refuse":
         raise VideoError(
-            f"it is HDR ({_HDR[transfer]}), and only SDR is read", hint="convert it to SDR with tone mapping first"
+            f"it is HDR ({_HDR[transfer]}), and only SDR is read", hint="--hdr tonemap makes SDR of it by tone mapping"
         )
-    matrix, assumed = _matrix_of(frame)
+    matrix, assumed = _matrix_of(frame, options)
     return ColourFacts(
         matrix=matrix,
         range="full" if _says_full(frame) else "limited" if int(frame.color_range) == ColorRange.MPEG else None,
@@ -73,34 +77,66 @@ def facts_of(frame: av.VideoFrame) -> ColourFacts:
     )
 
 
+def hdr_of(frame: av.VideoFrame) -> str | None:
+    """`PQ` or `HLG`; None for SDR."""
+    return _HDR.get(int(frame.color_trc))
+
+
 class RgbConverter:
     """Makes RGB of one decoded frame after the other.
 
     One converter a stream: PyAV 18 keeps the memory of each that it makes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, options: ReadOptions = PLAIN) -> None:
+        self._options = options
         self._reformatter = VideoReformatter()
+        self._mapper: tuple[str, ToneMapper] | None = None
         self.transparent = False
-        """Whether any frame so far had pixels that aren't opaque; their colour is taken as if they were."""
+        """Whether any frame so far had pixels that aren't opaque."""
 
     def convert(self, frame: av.VideoFrame) -> np.ndarray:
         """RGB of a decoded frame, uint8 [H W 3]. Raises VideoError as `facts_of` does."""
-        facts_of(frame)
-        alpha = frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
+        facts_of(frame, self._options)
+        transfer = hdr_of(frame)
+        if transfer is not None:
+            return self._tone_mapper(transfer).apply(self._reformat(frame, "rgb48le"))
+        if not has_alpha(frame):
+            return np.ascontiguousarray(self._reformat(frame, "rgb24"))
+        pixels = self._reformat(frame, "rgba")
+        if bool((pixels[..., 3] < 255).any()):
+            self.transparent = True
+            if self._options.alpha != "drop":
+                return composited(pixels, _BEHIND[self._options.alpha])
+        return np.ascontiguousarray(pixels[..., :3])
+
+    def _reformat(self, frame: av.VideoFrame, target: str) -> np.ndarray:
         converted = self._reformatter.reformat(
             frame,
-            format="rgba" if alpha else "rgb24",
-            src_colorspace=_colorspace_of(frame),
+            format=target,
+            src_colorspace=_colorspace_of(frame, self._options),
             src_color_range=ColorRange.JPEG if _is_full(frame) else ColorRange.MPEG,
             dst_color_range=ColorRange.JPEG,
             interpolation=EXACT,
             threads=1,
         )
-        pixels = converted.to_ndarray()
-        if alpha:
-            self.transparent = self.transparent or bool((pixels[..., 3] < 255).any())
-        return np.ascontiguousarray(pixels[..., :3])
+        return converted.to_ndarray()
+
+    def _tone_mapper(self, transfer: str) -> ToneMapper:
+        if self._mapper is None or self._mapper[0] != transfer:
+            self._mapper = (transfer, ToneMapper(transfer))
+        return self._mapper[1]
+
+
+def composited(pixels: np.ndarray, behind: int) -> np.ndarray:
+    """Straight alpha over a grey level, rounded: uint8 [H W 4] -> [H W 3]."""
+    alpha = pixels[..., 3:].astype(np.uint32)
+    return ((pixels[..., :3] * alpha + behind * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def has_alpha(frame: av.VideoFrame) -> bool:
+    """Whether its format can hold transparency."""
+    return frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
 
 
 def has_wide_primaries(frame: av.VideoFrame) -> bool:
@@ -108,12 +144,14 @@ def has_wide_primaries(frame: av.VideoFrame) -> bool:
     return int(frame.color_primaries) == _BT2020_PRIMARIES
 
 
-def _matrix_of(frame: av.VideoFrame) -> tuple[str | None, bool]:
+def _matrix_of(frame: av.VideoFrame, options: ReadOptions) -> tuple[str | None, bool]:
     """Name of the matrix, and whether the size rule gave it."""
     if _is_rgb(frame):
         return "rgb", False
     if _is_grey(frame):
         return None, False
+    if options.colorspace is not None:
+        return _CHOSEN[options.colorspace], False
     tag = int(frame.colorspace)
     if tag in _UNSPECIFIED:
         return ("bt709" if frame.height >= HD_HEIGHT else "smpte170m"), True
@@ -122,8 +160,8 @@ def _matrix_of(frame: av.VideoFrame) -> tuple[str | None, bool]:
     return _MATRICES[tag][0], False
 
 
-def _colorspace_of(frame: av.VideoFrame) -> Colorspace | None:
-    name, _ = _matrix_of(frame)
+def _colorspace_of(frame: av.VideoFrame, options: ReadOptions) -> Colorspace | None:
+    name, _ = _matrix_of(frame, options)
     return next((space for known, space in _MATRICES.values() if known == name), None)
 
 

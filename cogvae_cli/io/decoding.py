@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from fractions import Fraction
 
 import av
-from av.codec.context import ThreadType
+from av.codec.context import CodecContext, ThreadType
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
@@ -36,9 +36,19 @@ class Decoder:
     frames that the decoder still held back are dropped, for those between them may be lost.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream, lack: Callable[[Reach], str | None]) -> None:
-        """`lack` says what a file lacks whose packets all were read without an error, None for nothing."""
+    def __init__(
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        lack: Callable[[Reach], str | None],
+        decoder: CodecContext | None = None,
+    ) -> None:
+        """`lack` says what a file lacks whose packets all were read without an error, None for nothing.
+
+        `decoder` takes the place of the stream's own.
+        """
         self._container, self._stream, self._lack = container, stream, lack
+        self._decoder = decoder
         # Slices only: with frame threads FFmpeg drops the errors of the last packets without a word.
         stream.thread_type = ThreadType.SLICE
         # A lost packet leaves this mark on a transport stream where two are joined too; frames carry it if it matters.
@@ -88,7 +98,7 @@ class Decoder:
     def _frames_of(self, packet: Packet[Stream]) -> Iterator[av.VideoFrame]:
         if packet.is_corrupt and not self._trusts_packets:
             raise self._damage()
-        for frame in packet.decode():
+        for frame in packet.decode() if self._decoder is None else _decoded(self._decoder, packet):
             if not isinstance(frame, av.VideoFrame) or frame.is_corrupt:  # made up in part
                 raise self._damage()
             yield frame
@@ -114,6 +124,10 @@ class Decoder:
         if packet.stream is self._stream:
             self._reach.packets += 1
             self._reach.end = max(self._reach.end, end)
+
+
+def _decoded(context: CodecContext, packet: Packet[Stream]) -> Sequence[object]:
+    return context.decode(packet if packet.size else None)  # type: ignore[attr-defined,no-any-return]
 
 
 def _lacks_nothing(reach: Reach) -> None:

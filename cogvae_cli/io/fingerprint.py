@@ -7,11 +7,17 @@ from pathlib import Path
 
 from cogvae_cli.errors import InputError
 
+_BLOCK = 1 << 20
 
-def sha256_of(path: Path) -> str:
-    """sha256 of the file's bytes in hexadecimal, read in pieces. Raises InputError if it can't be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: can't be read ({error.strerror})") from error
+
+def sha256_of(*paths: Path) -> str:
+    """sha256 of the files' bytes, one after the other, in hexadecimal. Raises InputError if one can't be read."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                while block := file.read(_BLOCK):
+                    digest.update(block)
+        except OSError as error:
+            raise InputError(f"{path}: can't be read ({error.strerror})") from error
+    return digest.hexdigest()

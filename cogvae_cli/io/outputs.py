@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ def atomic_output(path: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -
     """
     check_output(path, overwrite=overwrite, inputs=inputs)
     try:
-        _remove_leftovers(path)
+        remove_leftovers(path)
         temporary, descriptor = _create(path)
     except OSError as error:
         raise OutputError(f"{path}: can't be written ({error.strerror})") from error
@@ -75,6 +76,32 @@ def atomic_output(path: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -
     finally:
         temporary.unlink(missing_ok=True)
         os.close(descriptor)  # and with it goes the lock
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Gives a new temporary folder beside an output, locked while its writer lives, and removes it at the end.
+
+    The caller moves what is in it, or the folder itself, into place. What a killed process left is removed first.
+    Raises OutputError where it can't be made, or the disk is full.
+    """
+    try:
+        remove_leftovers(path)
+        temporary = path.with_name(f"{_prefix(path)}{secrets.token_hex(8)}.part")
+        temporary.mkdir()  # fails if it is there
+        descriptor = os.open(temporary, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise OutputError(f"{path}: can't be written ({_words(error)})") from error
+    try:
+        _lock(descriptor)
+        yield temporary
+    except OSError as error:
+        if error.errno not in _OUTPUT_ERRORS:
+            raise
+        raise OutputError(f"{path}: can't be written ({_words(error)})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(descriptor)
 
 
 def _is_same(path: Path, source: Path) -> bool:
@@ -128,23 +155,29 @@ def _is_still(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Removes this output's temporary files that no living process holds a lock on."""
+def remove_leftovers(path: Path) -> None:
+    """Removes this output's temporary files and folders that no living process holds a lock on."""
     pattern = re.compile(re.escape(_prefix(path)) + r"[0-9a-f]{16}\.part")
     for entry in os.scandir(path.parent):
-        if pattern.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-            _remove_if_unlocked(Path(entry.path))
+        if not pattern.fullmatch(entry.name):
+            continue
+        if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
+            _remove_if_unlocked(Path(entry.path), folder=entry.is_dir(follow_symlinks=False))
 
 
-def _remove_if_unlocked(leftover: Path) -> None:
+def _remove_if_unlocked(leftover: Path, *, folder: bool) -> None:
+    mode = os.O_RDONLY | os.O_DIRECTORY if folder else os.O_RDWR
     try:
-        descriptor = os.open(leftover, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(leftover, mode | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:  # gone in the meantime, or somebody else's
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if _is_still(leftover, descriptor):
-            leftover.unlink(missing_ok=True)
+            if folder:
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
     except OSError:  # its writer lives, or the file system has no locks and nobody can tell
         return
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from array import array
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -32,28 +33,30 @@ class Clock:
         """Takes the stamps' unit in seconds, and the rates that the file names, best first."""
         self._tick = tick
         self._rates = [rate for rate in rates if rate is not None]
-        self._stamps: list[int | None] = []
+        self._stamps = array("q")  # 8 bytes a frame: a day of video has millions
+        self._unstamped = False
 
     def add(self, stamp: int | None) -> None:
         """Takes the next frame's time stamp in ticks; None where the file has none."""
-        self._stamps.append(stamp)
+        self._unstamped = self._unstamped or stamp is None
+        self._stamps.append(0 if stamp is None else stamp)
 
     def timing(self) -> tuple[Timing, str | None]:
         """The times of all frames, and a notice where the stamps can't be used and the rate was taken instead."""
-        stamps = [stamp for stamp in self._stamps if stamp is not None]
-        count = len(self._stamps)
+        stamps = self._stamps
+        count = len(stamps)
         named = snapped(self._rates[0]) if self._rates else FALLBACK_RATE
         constant = Timing(frames=count, rate=named, variable=False, times=None)
         if count <= 1:
             return constant, None if self._rates else f"the file names no frame rate; {named} is taken"
-        if self._tick is None or len(stamps) < count:
+        if self._tick is None or self._unstamped:
             return constant, f"frames have no time stamps; {named} frames a second is taken"
         if any(later <= earlier for earlier, later in itertools.pairwise(stamps)):
             return constant, f"time stamps stand still or run back; {named} frames a second is taken"
         return _from_stamps(stamps, self._tick, self._rates), None
 
 
-def _from_stamps(stamps: list[int], tick: Fraction, rates: list[Fraction]) -> Timing:
+def _from_stamps(stamps: Sequence[int], tick: Fraction, rates: list[Fraction]) -> Timing:
     count = len(stamps)
     mean = (count - 1) / ((stamps[-1] - stamps[0]) * tick)
     for rate in (*rates, mean):
@@ -61,10 +64,15 @@ def _from_stamps(stamps: list[int], tick: Fraction, rates: list[Fraction]) -> Ti
             if _is_constant(stamps, tick, candidate):
                 return Timing(frames=count, rate=candidate, variable=False, times=None)
     times = tuple((stamp - stamps[0]) * tick for stamp in stamps)
-    return Timing(frames=count, rate=snapped(mean.limit_denominator(1001)), variable=True, times=times)
+    return Timing(frames=count, rate=snapped(_plain(mean)), variable=True, times=times)
 
 
-def _is_constant(stamps: list[int], tick: Fraction, rate: Fraction) -> bool:
+def _plain(rate: Fraction) -> Fraction:
+    """A fraction of small numbers near a mean rate; never 0, as of frames that are shown for hours each."""
+    return rate.limit_denominator(1001) if rate > 1 else 1 / (1 / rate).limit_denominator(1001)
+
+
+def _is_constant(stamps: Sequence[int], tick: Fraction, rate: Fraction) -> bool:
     """Whether every stamp is within rounding of that rate: one tick, and less than half a frame."""
     period = 1 / (rate * tick)  # ticks of one frame
     slack = min(Fraction(1), period / 2 - Fraction(1, 1000))

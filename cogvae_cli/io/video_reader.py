@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from fractions import Fraction
@@ -11,20 +12,18 @@ from typing import Self
 
 import av
 import numpy as np
-from av.container import InputContainer
-from av.video.stream import VideoStream
 
 from cogvae_cli.errors import VideoError
-from cogvae_cli.io.colours import ColourFacts, RgbConverter, facts_of, has_wide_primaries
-from cogvae_cli.io.decoding import Decoder, Reach
-from cogvae_cli.io.opening import open_video, video_stream
-from cogvae_cli.io.orientation import Orientation, orientation_of
-from cogvae_cli.io.rates import exact_fraction, snapped
-from cogvae_cli.io.timing import Clock, Timing
-from cogvae_cli.io.wholeness import shortage
-
-MAX_PIXELS = 35_400_000
-"""Pixels of a frame that are read unless asked otherwise: 8192x4320."""
+from cogvae_cli.io.colours import ColourFacts
+from cogvae_cli.io.deinterlacing import deinterlaced
+from cogvae_cli.io.finishing import Finisher
+from cogvae_cli.io.frame_source import FileFrames, FrameSource
+from cogvae_cli.io.picture_sequence import PictureFrames, files_of, is_sequence
+from cogvae_cli.io.rates import snapped
+from cogvae_cli.io.read_options import ReadOptions, seconds_text
+from cogvae_cli.io.selection import FrameTimes, Timed, selected
+from cogvae_cli.io.standard_streams import STDIN_NAME, is_spooled
+from cogvae_cli.io.timing import FALLBACK_RATE, Clock, Timing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +35,7 @@ class VideoInfo:
     codec: str
     pix_fmt: str
     width: int
-    """Of the frames that are given out: as shown, after rotation."""
+    """Of the frames that are given out: as shown, after rotation, with square pixels."""
     height: int
     rate: Fraction | None
     declared_frames: int | None
@@ -45,39 +44,42 @@ class VideoInfo:
     colour: ColourFacts
     bytes: int
     pixel_aspect: Fraction = Fraction(1)
-    """Width of a pixel by its height. Frames are given out as stored, not stretched."""
+    """Width of a stored pixel by its height, as shown."""
+    stored: tuple[int, int] = (0, 0)
+    """Width and height of the frames that are stored."""
 
 
-def probe(path: Path) -> VideoInfo:
+def probe(path: Path, options: ReadOptions | None = None) -> VideoInfo:
     """Facts about a video, from its headers and its first frame. Raises VideoError."""
-    with VideoReader(path) as reader:
+    with VideoReader(path, options) as reader:
         return reader.info
 
 
 class VideoReader:
     """Reads one video from its start to its end, once; holds one chunk and the decoder's few frames, never the video.
 
-    A context manager. Raises VideoError: at once for what can't be read at all, and while reading for what breaks
-    later (damaged or missing data, another size, HDR).
+    A video is a file, a folder of pictures, or numbered pictures named by a pattern. A context manager. Raises
+    VideoError: at once for what can't be read at all, and while reading for what breaks later (damaged or missing
+    data, another size, HDR), unless the options keep what is good.
     """
 
-    def __init__(self, path: Path, *, max_pixels: int = MAX_PIXELS) -> None:
-        """Opens the file and decodes its first frame. `max_pixels` bounds a frame before any is decoded."""
-        self._path = path
-        self._read = 0
+    def __init__(self, path: Path, options: ReadOptions | None = None) -> None:
+        """Opens the file and decodes its first frame."""
+        self._path, self._options = path, options or ReadOptions()
+        self._decoded = self._given = 0
         self._timing: Timing | None = None
         self._notices: list[str] = []
-        self._container = open_video(path)
+        self.damage: str | None = None
+        """What is wrong with the file, once reading met it and kept what came before."""
+        self.files = files_of(path)
+        """The files that are read."""
+        with _naming(self._name):
+            self._source = self._open()
         try:
-            self._stream = video_stream(self._container, path)
-            self._limit_pixels(max_pixels)
-            rates = (self._stream.average_rate, self._stream.guessed_rate, self._stream.base_rate)
-            self._clock = Clock(exact_fraction(self._stream.time_base), [exact_fraction(rate) for rate in rates])
-            self._decoder = Decoder(self._container, self._stream, self._lack)
-            self._converter = RgbConverter()
-            self._start()
+            with _naming(self._name):
+                self._start()
         except BaseException:
-            self._container.close()
+            self._source.close()
             raise
 
     def __enter__(self) -> Self:
@@ -90,8 +92,7 @@ class VideoReader:
 
     def close(self) -> None:
         """Closes the file; can be called again."""
-        self._decoder.close()
-        self._container.close()
+        self._source.close()
 
     @property
     def timing(self) -> Timing:
@@ -103,18 +104,36 @@ class VideoReader:
     @property
     def notices(self) -> tuple[str, ...]:
         """What a person should know about how this file was read; complete after the last frame."""
-        return tuple(self._notices)
+        return (*self._source.facts.notices, *self._finisher.notices, *self._notices)
+
+    @property
+    def expected_frames(self) -> int | None:
+        """How many frames will come, as far as headers tell; None where they don't."""
+        options, declared = self._options, self.info.declared_frames
+        if not options.selects:
+            return declared
+        return options.frames if (options.fps, options.start, options.duration) == (None, None, None) else None
+
+    def record(self) -> dict[str, str]:
+        """What was asked for and done to the frames, for the header of latents; complete after the last frame."""
+        return _asked(self._options) | self._finisher.record() | ({"damaged": self.damage} if self.damage else {})
 
     def frames(self) -> Iterator[np.ndarray]:
         """All frames, each uint8 [H W 3] of its own, in the order they are shown. Can be asked for once."""
+        shown_times = Clock(self._source.facts.tick, self._source.facts.rates)
         try:
-            for frame in self._decoder:
-                pixels = self._convert(frame)
-                self._read += 1
+            for frame, _ in selected(self._timed(), self._selection, self._source.facts.tick, self._rate()):
+                pixels = self._finisher.finish(frame)
+                shown_times.add(frame.pts)
+                self._given += 1
                 yield pixels
-            self._finish()
+            if not self._given:
+                raise VideoError(f"none of its {self._decoded} frames is in the part that was asked for")
         except VideoError as error:
-            raise VideoError(f"{self._path}: {error.message}", error.hint) from error
+            if self._options.on_error == "fail" or not self._given:
+                raise _named(self._name, error) from error
+            self.damage = error.message
+        self._finish(shown_times)
 
     def chunks(self, first: int, rest: int) -> Iterator[np.ndarray]:
         """All frames as uint8 [T H W 3]: one chunk of `first` frames, then of `rest`; the last may be shorter."""
@@ -129,101 +148,99 @@ class VideoReader:
             filled += 1
         yield chunk[:filled]
 
-    def _empty(self, frames: int) -> np.ndarray:
-        return np.empty((frames, self.info.height, self.info.width, 3), np.uint8)
-
-    def _limit_pixels(self, max_pixels: int) -> None:
-        context = self._stream.codec_context
-        if context.width * context.height > max_pixels:
-            raise VideoError(
-                f"{self._path}: a frame of {context.width}x{context.height} pixels is over the limit of {max_pixels:,}",
-                hint="raise the limit with --max-pixels",
-            )
-        # Later frames can be larger than the header says. Codecs round sizes up to their blocks, hence the margin.
-        context.options = {"max_pixels": str(max_pixels + max_pixels // 8 + 65_536)}
+    def _open(self) -> FrameSource:
+        if is_sequence(self._path):
+            return PictureFrames(self._path, self.files, self._options)
+        return FileFrames(self._path, self._options)
 
     def _start(self) -> None:
         """Decodes the first frame and learns from it what headers get wrong: size, colours, which way is up."""
-        try:
-            first = self._decoder.peek()
-            if first is None:
-                raise VideoError("no frame can be decoded")
-            self._size = (first.width, first.height)
-            self._rotation = first.rotation
-            self._orientation = orientation_of(first, self._stream.codec_context.codec.canonical_name)
-            self.info = _info_of(self._path, self._container, self._stream, first, self._orientation)
-        except VideoError as error:
-            raise VideoError(f"{self._path}: {error.message}", error.hint) from error
-        self._note_first(first)
+        first = self._source.peek()
+        if first is None:
+            raise VideoError("no frame can be decoded")
+        self._finisher = Finisher(self._source, first, self._options)
+        facts = self._source.facts
+        rate = next((rate for rate in facts.rates[:2] if rate), None)
+        self.info = VideoInfo(
+            name=STDIN_NAME if is_spooled(self._path) else self._path.absolute().name or self._name,
+            container=facts.container,
+            codec=facts.codec,
+            pix_fmt=first.format.name,
+            width=self._finisher.size[0],
+            height=self._finisher.size[1],
+            rate=None if rate is None else snapped(rate),
+            declared_frames=facts.declared_frames,
+            duration=facts.duration,
+            colour=self._finisher.colour,
+            bytes=sum(path.stat().st_size for path in self.files),
+            pixel_aspect=self._finisher.aspect,
+            stored=(first.width, first.height),
+        )
 
-    def _convert(self, frame: av.VideoFrame) -> np.ndarray:
-        if (frame.width, frame.height) != self._size:
-            old, new = f"{self._size[0]}x{self._size[1]}", f"{frame.width}x{frame.height}"
-            raise VideoError(f"its size changes from {old} to {new} after {self._read} frames")
-        if frame.rotation != self._rotation:
-            raise VideoError(f"its rotation changes after {self._read} frames")
-        self._clock.add(frame.pts)
-        return self._orientation.apply(self._converter.convert(frame))
+    @property
+    def _name(self) -> str:
+        return str(self._path)
 
-    def _finish(self) -> None:
-        timing, notice = self._clock.timing()
+    @property
+    def _selection(self) -> ReadOptions:
+        """Pictures have the rate that was asked for and need no resampling."""
+        is_pictures = isinstance(self._source, PictureFrames)
+        return dataclasses.replace(self._options, fps=None) if is_pictures else self._options
+
+    def _rate(self) -> Fraction:
+        return next((snapped(rate) for rate in self._source.facts.rates if rate), FALLBACK_RATE)
+
+    def _timed(self) -> Iterator[Timed]:
+        times = FrameTimes(self._source.facts.tick, self._rate())
+        frames = deinterlaced(self._checked()) if self._options.deinterlace else self._checked()
+        for frame in frames:
+            yield frame, times.of(frame)
+
+    def _checked(self) -> Iterator[av.VideoFrame]:
+        for frame in self._source:
+            self._finisher.check(frame, self._decoded)
+            self._source.clock.add(frame.pts)
+            self._decoded += 1
+            yield frame
+
+    def _empty(self, frames: int) -> np.ndarray:
+        return np.empty((frames, self.info.height, self.info.width, 3), np.uint8)
+
+    def _finish(self, shown_times: Clock) -> None:
+        timing, notice = shown_times.timing()
+        if self._selection.fps is not None:
+            timing, notice = Timing(self._given, self._selection.fps, variable=False, times=None), None
         if notice:
             self._notices.append(notice)
-        if self._converter.transparent:
-            self._notices.append("transparency is dropped: transparent pixels show the colour stored in them")
+        if self.damage:
+            self._notices.append(f"{self.damage}; the {self._given} good frames before that are kept")
         self._timing = timing
 
-    def _lack(self, reach: Reach) -> str | None:
-        return shortage(self._path, self._stream, reach, self._clock.timing()[0])
 
-    def _note_first(self, first: av.VideoFrame) -> None:
-        videos = len(self._container.streams.video)
-        if videos > 1:
-            self._notices.append(f"the file holds {videos} video streams; number {self._stream.index} is read")
-        if self.info.colour.assumed:
-            matrix = "BT.709" if self.info.colour.matrix == "bt709" else "BT.601"
-            self._notices.append(f"the file doesn't name its colour matrix; {matrix} is assumed from its height")
-        if has_wide_primaries(first):
-            self._notices.append("colours keep BT.2020's primaries; they are not converted to BT.709's")
-        if abs(self.info.pixel_aspect - 1) > Fraction(1, 100):
-            self._notices.append(f"pixels are not square ({self.info.pixel_aspect}); frames are not stretched")
-        if first.interlaced_frame:
-            self._notices.append("the video is interlaced; its fields are not separated")
-        if self._stream.metadata.get("alpha_mode") == "1":
-            self._notices.append("transparency is dropped: the stream's alpha channel is not read")
+def _named(name: str, error: VideoError) -> VideoError:
+    return error if error.message.startswith(name) else VideoError(f"{name}: {error.message}", error.hint)
 
 
-def _info_of(
-    path: Path, container: InputContainer, stream: VideoStream, first: av.VideoFrame, orientation: Orientation
-) -> VideoInfo:
-    width, height = orientation.size(first.width, first.height)
-    rate = exact_fraction(stream.average_rate) or exact_fraction(stream.guessed_rate)
-    aspect = exact_fraction(stream.sample_aspect_ratio) or Fraction(1)
-    return VideoInfo(
-        name=path.name,
-        container=_container_name(path, container),
-        codec=stream.codec_context.codec.canonical_name,
-        pix_fmt=first.format.name,
-        width=width,
-        height=height,
-        rate=None if rate is None else snapped(rate),
-        declared_frames=stream.frames or None,
-        duration=_duration_of(container, stream),
-        colour=facts_of(first),
-        bytes=path.stat().st_size,
-        pixel_aspect=1 / aspect if orientation.transpose else aspect,
-    )
+@contextlib.contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Puts the file's name before what is wrong with it."""
+    try:
+        yield
+    except VideoError as error:
+        raise _named(name, error) from error
 
 
-def _container_name(path: Path, container: InputContainer) -> str:
-    """FFmpeg names all of a family, "mov,mp4,m4a": the file's suffix where it is one of them, else the first."""
-    names = container.format.name.split(",")
-    suffix = path.suffix.lower().removeprefix(".")
-    return suffix if suffix in names else names[0]
-
-
-def _duration_of(container: InputContainer, stream: VideoStream) -> Fraction | None:
-    tick = exact_fraction(stream.time_base)
-    if stream.duration is not None and tick is not None:
-        return stream.duration * tick
-    return None if container.duration is None else Fraction(container.duration, 1_000_000)
+def _asked(options: ReadOptions) -> dict[str, str]:
+    values: dict[str, str | None] = {
+        "fps": None if options.fps is None else str(options.fps),
+        "start": None if options.start is None else seconds_text(options.start),
+        "duration": None if options.duration is None else seconds_text(options.duration),
+        "frames": None if options.frames is None else str(options.frames),
+        "stream": None if options.stream is None else str(options.stream),
+        "autorotate": None if options.autorotate else "no",
+        "colorspace": options.colorspace,
+        "deinterlace": "bwdif" if options.deinterlace else None,
+        "size": None if options.size is None else f"{options.size[0]}x{options.size[1]}",
+        "fit": None if options.size is None else options.fit,
+    }
+    return {name: value for name, value in values.items() if value is not None}

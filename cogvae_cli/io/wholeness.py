@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +19,7 @@ _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
 _PACKETS = {188: 0, 192: 4}  # bytes of a transport packet, and where its sync byte stands
 _SYNC = 0x47
 _GIF_END = b"\x3b"
+_DURATION = re.compile(r"([0-9]{1,6}):([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]{1,12})?)")  # and not 9e9999999
 _MAX_ELEMENTS = 1_000_000  # of a file that is nothing but headers
 _TIMED = ("matroska", "avi", "flv", "asf")  # containers whose header holds a duration that isn't a guess of FFmpeg's
 
@@ -50,11 +52,10 @@ def shortage(path: Path, stream: VideoStream, reach: Reach, timing: Timing) -> s
 
 def _tagged_duration(stream: VideoStream) -> Fraction | None:
     """Seconds of one Matroska track, "00:00:01.600000000", where its writer noted them."""
-    parts = stream.metadata.get("DURATION", "").split(":")
-    try:
-        hours, minutes, seconds = (Fraction(part) for part in parts)
-    except ValueError:
+    match = _DURATION.fullmatch(stream.metadata.get("DURATION", ""))
+    if match is None:
         return None
+    hours, minutes, seconds = (Fraction(part) for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds
 
 

@@ -32,34 +32,17 @@ from cogvae_cli.pipeline.results import (
     size_text,
     tile_facts,
     tiles_of,
-    variable_rate_notice,
 )
 from cogvae_cli.pipeline.stages import Prefetch, WriteBehind
+from cogvae_cli.pipeline.video_options import VideoOptions
 
 if TYPE_CHECKING:
     from cogvae_cli.io.latents import LatentsReader
     from cogvae_cli.io.latents_header import LatentsHeader, TilesHeader
-    from cogvae_cli.io.video_writer import VideoWriter, WriteOptions
+    from cogvae_cli.io.video_writer import FrameWriter
     from cogvae_cli.model.autoencoder import VAE
     from cogvae_cli.model.vae import Caches, DecodedChunk
     from cogvae_cli.pipeline.importing import ImportedLatents
-
-
-@dataclass(frozen=True)
-class VideoOptions:
-    """How a video is written."""
-
-    crf: int = 18
-    """Quality of H.264: 0 loses least, 51 most."""
-    pix_fmt: str | None = None
-    """Pixel format; None lets the size decide: yuv420p, or yuv444p for an odd side."""
-
-    def write_options(self, output: Path, size: tuple[int, int], rate: Fraction) -> WriteOptions:
-        """`size` is (width, height). Raises UsageError for what the container or the codec can't hold."""
-        from cogvae_cli.io.video_writer import WriteOptions, container_of
-
-        width, height = size
-        return WriteOptions(width, height, rate, container_of(output), crf=self.crf, pix_fmt=self.pix_fmt)
 
 
 @dataclass(frozen=True)
@@ -89,7 +72,7 @@ class DecodeResult:
     height: int
     rate: Fraction
     variable_rate: bool
-    """Whether the source's rate varied; the video is written at its average."""
+    """Whether the frames are shown at times of their own, not at one rate."""
     latents_shape: tuple[int, int, int, int]
     """[T H W C]"""
     scaled: bool
@@ -154,24 +137,28 @@ def decode_file(
     appears whole or not at all. Raises LatentsError, ModelError, OutputExistsError, OutputError, UsageError, HubError,
     NonFiniteError and DeviceMemoryError.
     """
-    from cogvae_cli.io.outputs import atomic_output, check_output
+    from cogvae_cli.io.destinations import check_video, size_of, video_writer
+    from cogvae_cli.io.standard_streams import local
 
     source, output = Path(source), Path(output)
     options, progress = options or DecodeOptions(), progress or Progress()
-    check_output(output, overwrite=options.overwrite, inputs=[source])
-    notices = Notices(progress)
-    opened = open_any(source, _family(model), revision=options.revision, options=options.foreign, notices=notices)
-    with opened as reader:
+    notices, family = Notices(progress), _family(model)
+    with (
+        local(source) as path,
+        open_any(path, family, revision=options.revision, options=options.foreign, notices=notices) as reader,
+    ):
         header = reader.header
-        write = options.video.write_options(output, (header.frames.width, header.frames.height), header.timing.rate)
+        write = options.video.options_for(output, header)
+        check_video(output, write, frames=header.frames.count, overwrite=options.overwrite, inputs=[source])
         _check_header(source, header, reader.length)
         choice = choose_of_stored(header, options.posterior, options.seed)
         vae = _model_for(header, model, options, progress)
         start = time.perf_counter()
-        with atomic_output(output, overwrite=options.overwrite, inputs=[source]) as part:
-            run = _DecodeRun(vae, header, choice, progress, notices)
-            run.write(reader, part, write)
-    return run.result(source, output, reader.shape, time.perf_counter() - start)
+        run = _DecodeRun(vae, header, choice, progress, notices)
+        with video_writer(output, write, overwrite=options.overwrite, inputs=[source]) as writer:
+            run.write(reader, writer)
+    result = run.result(source, output, reader.shape, time.perf_counter() - start)
+    return dataclasses.replace(result, output_bytes=size_of(output))
 
 
 def _check_header(source: Path, header: LatentsHeader, length: int) -> None:
@@ -214,20 +201,18 @@ class _DecodeRun:
         self._compile_seconds = 0.0
         self._factor = np.float32(header.scaling_factor if header.scaled else 1.0)
 
-    def write(self, reader: LatentsReader | ImportedLatents, part: Path, options: WriteOptions) -> None:
-        """Decodes all of `reader` into the video `part`."""
-        from cogvae_cli.io.video_writer import VideoWriter
-
-        size = size_text(options.width, options.height)
-        if self._header.timing.variable:
-            self._notices.tell([variable_rate_notice(options.rate)])
+    def write(self, reader: LatentsReader | ImportedLatents, writer: FrameWriter) -> None:
+        """Decodes all of `reader` into the video that `writer` writes."""
+        size = size_text(self._header.frames.width, self._header.frames.height)
+        self._notices.tell(writer.notices)
+        damage = self._header.settings.get("damaged")
+        if damage is not None:
+            self._notices.tell([f"the latents are of the good part of a damaged video: {damage}"])
         compiling = Compiling(self._progress, size, "decoding")
         self._progress.begin(self._header.frames.count)
         try:
-            with named_memory_errors(size), VideoWriter(part, options) as writer:
-                self._notices.tell(writer.notices)
-                with Prefetch(self._latents(reader)) as latents:
-                    self._decode(latents, writer, compiling)
+            with named_memory_errors(size), Prefetch(self._latents(reader)) as latents:
+                self._decode(latents, writer, compiling)
         finally:
             self._progress.end()
         self._compile_seconds = compiling.seconds
@@ -239,7 +224,7 @@ class _DecodeRun:
             taken = arrays if taker is None else taker.take(arrays["mean"], arrays["logvar"])
             yield taken["latents"][None] / self._factor
 
-    def _decode(self, latents: Iterable[np.ndarray], writer: VideoWriter, compiling: Compiling) -> None:
+    def _decode(self, latents: Iterable[np.ndarray], writer: FrameWriter, compiling: Compiling) -> None:
         frames = self._header.frames
         done = 0
         with WriteBehind(writer.write) as behind:
@@ -272,7 +257,7 @@ class _DecodeRun:
             model=self._vae.source,
             compute_dtype=self._vae.decode_dtype,
             notices=self._notices.told,
-            output_bytes=output.stat().st_size,
+            output_bytes=0,
             seconds=seconds,
             compile_seconds=self._compile_seconds,
         )

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from cogvae_cli.pipeline.progress import Notices, Progress
 from cogvae_cli.pipeline.reading import timing_of
 from cogvae_cli.pipeline.results import size_text, tiles_of
 from cogvae_cli.pipeline.stages import Prefetch, WriteBehind
+from cogvae_cli.pipeline.video_options import ReadOptions
 
 if TYPE_CHECKING:
     from cogvae_cli.io.latents import LatentsWriter
@@ -53,6 +54,10 @@ class EncodeOptions(RunOptions):
     """Of the noise of a sample, 0 to 2^63-1; 0 unless given."""
     frames_policy: FramesPolicy = "pad"
     """What is done with a number of frames that is no 8k+1: repeat the last one, drop the last ones, or refuse."""
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    """Which part of the video is read, and how."""
+    container: Literal["npz", "safetensors"] | None = None
+    """None: what the output's suffix says."""
     overwrite: bool = False
 
     def choice(self) -> Choice:
@@ -70,32 +75,43 @@ def encode_file(
     options: EncodeOptions | None = None,
     progress: Progress | None = None,
 ) -> EncodeResult:
-    """Encodes a video file into a latents file, `.npz` or `.safetensors` by its suffix.
+    """Encodes a video into a latents file, `.npz` or `.safetensors` by its suffix.
 
+    A video is a file, a folder of pictures, numbered pictures named as `frame%04d.png`, or `-` for standard input;
+    the output `-` is standard output.
     `model` is a name, a path or a loaded model. The output appears whole or not at all.
     Raises VideoError, ModelError, OutputExistsError, OutputError, UsageError, HubError, NonFiniteError and
     DeviceMemoryError.
     """
-    from cogvae_cli.io.outputs import atomic_output, check_output
+    from cogvae_cli.io.destinations import check_file, whole_file
+    from cogvae_cli.io.picture_sequence import files_of
+    from cogvae_cli.io.standard_streams import local
     from cogvae_cli.io.video_reader import VideoReader
 
     source, output = Path(source), Path(output)
     options, progress = options or EncodeOptions(), progress or Progress()
-    kind_of(output)
-    choice = options.choice()
-    check_output(output, overwrite=options.overwrite, inputs=[source])
-    with VideoReader(source) as reader:
+    kind = kind_of(output, options.container)
+    choice, inputs = options.choice(), files_of(source)
+    check_file(output, overwrite=options.overwrite, inputs=inputs)
+    with local(source) as path, VideoReader(path, options.reading) as reader:
         vae = obtain(model, options, progress)
         start = time.perf_counter()
-        with atomic_output(output, overwrite=options.overwrite, inputs=[source]) as part:
-            run = _EncodeRun(vae, source, reader, options, progress)
-            header = run.store(part, kind_of(output), choice)
-    return run.result(output, header, time.perf_counter() - start)
+        with whole_file(output, overwrite=options.overwrite, inputs=inputs) as part:
+            run = _EncodeRun(vae, path, reader, options, progress)
+            header = run.store(part, kind, choice)
+            size = part.stat().st_size
+    return run.result(source, output, header, size, time.perf_counter() - start)
 
 
-def kind_of(output: Path) -> str:
-    """`npz` or `safetensors`. Raises UsageError for another suffix."""
+def kind_of(output: Path, chosen: Literal["npz", "safetensors"] | None = None) -> str:
+    """`npz` or `safetensors`: what was chosen, or what the suffix says. Raises UsageError where they don't agree."""
     suffix = output.suffix.lower()
+    if chosen is not None:
+        if suffix in KINDS and KINDS[suffix] != chosen:
+            raise UsageError(f"{output} is named {suffix}, but {chosen} was asked for", "leave one of them out")
+        return chosen
+    if str(output) == "-":
+        return "npz"
     if suffix not in KINDS:
         raise UsageError(f"{output} doesn't end in {' or '.join(KINDS)}", "latents are stored in one of these")
     return KINDS[suffix]
@@ -125,10 +141,10 @@ class _EncodeRun:
         size = size_text(info.width, info.height)
         self._notices.tell(self._reader.notices)
         first = self._first_length()
-        sha256 = sha256_of(self._source)
+        sha256 = sha256_of(*self._reader.files)
         taker = Taker(choice, sha256)
         compiling = Compiling(self._progress, size, "encoding")
-        self._progress.begin(info.declared_frames)
+        self._progress.begin(self._reader.expected_frames)
         try:
             with (
                 named_memory_errors(size),
@@ -149,7 +165,7 @@ class _EncodeRun:
     def _first_length(self) -> int:
         """Frames of the first chunk; they are counted before where the policy needs that."""
         policy = self._options.frames_policy
-        count = timing_of(self._source, self._progress).frames if policy == "exact" else None
+        count = timing_of(self._source, self._progress, self._options.reading).frames if policy == "exact" else None
         return first_length(policy, count)
 
     def _encode(self, chunks: Iterable[Chunk], writer: LatentsWriter, taker: Taker, compiling: Compiling) -> int:
@@ -198,18 +214,18 @@ class _EncodeRun:
             plan=parts.PlanHeader(first, FRAMES, 1 + (encoded - first) // FRAMES),
             tiles=tiles_of(self._vae, info.height + bottom, info.width + right),
             timing=_timing_header(timing, frames),
-            source=parts.SourceHeader(self._source.name, self._source.stat().st_size, sha256),
+            source=parts.SourceHeader(info.name, info.bytes, sha256),
             colour=parts.ColourHeader(colour.matrix, colour.range, colour.primaries, colour.transfer, colour.assumed),
             versions={"cogvae": __version__, "jax": jax.__version__},
-            settings={"dtype": self._vae.encode_dtype} | options.tiles.as_settings(),
+            settings={"dtype": self._vae.encode_dtype} | options.tiles.as_settings() | self._reader.record(),
         )
 
-    def result(self, output: Path, header: LatentsHeader, seconds: float) -> EncodeResult:
+    def result(self, source: Path, output: Path, header: LatentsHeader, size: int, seconds: float) -> EncodeResult:
         frames = header.frames
         height, width = frames.height + frames.padded_bottom, frames.width + frames.padded_right
         encoded = frames.count + frames.padded_frames
         return EncodeResult(
-            source=self._source,
+            source=source,
             output=output,
             frames=frames.count,
             padded_frames=frames.padded_frames,
@@ -229,7 +245,8 @@ class _EncodeRun:
             model=header.model,
             compute_dtype=self._vae.encode_dtype,
             notices=self._notices.told,
-            output_bytes=output.stat().st_size,
+            damage=self._reader.damage,
+            output_bytes=size,
             seconds=seconds,
             compile_seconds=self._compile_seconds,
         )

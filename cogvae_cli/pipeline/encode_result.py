@@ -40,6 +40,8 @@ class EncodeResult:
     compute_dtype: str
     notices: tuple[str, ...]
     """What was decided about the video, in words."""
+    damage: str | None
+    """What is wrong with the source, where only the good frames before that were encoded."""
     output_bytes: int
     seconds: float
     """Wall time from opening the video to the file in place, without loading the model."""
@@ -78,6 +80,7 @@ class EncodeResult:
             "model": model_facts(self.model),
             "compute_dtype": self.compute_dtype,
             "notices": list(self.notices),
+            "damage": self.damage,
             "seconds": round(self.seconds, 3),
             "compile_seconds": round(self.compile_seconds, 3),
             "frames_per_second": round(self.frames_per_second, 3),

@@ -14,6 +14,7 @@ from cogvae_cli.model.config import BUILT_IN, PRESETS, SPACE
 from cogvae_cli.pipeline.frames import padding
 from cogvae_cli.pipeline.progress import Progress
 from cogvae_cli.pipeline.results import SCHEMA_VERSION, model_facts, rate_text, size_text
+from cogvae_cli.pipeline.video_options import ReadOptions
 
 if TYPE_CHECKING:
     from cogvae_cli.io.video_reader import VideoInfo
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 LATENTS_SUFFIX = ".npz"
 EITHER_SUFFIX = ".safetensors"
 """Of latents and of weights."""
+
+_ANY = ReadOptions(hdr="tonemap")
+"""HDR is described like any other video."""
 
 LONGEST_HEADER = 100_000_000
 """Bytes; the format allows no more."""
@@ -65,14 +69,29 @@ def describe(
 
 def _kind(path: Path, target: str) -> str:
     if path.is_dir():
-        return "model"
+        return "video" if _holds_pictures(path) else "model"
     if path.exists():
         return _kind_of_file(path)
+    if _is_numbered(path):
+        return "video"
     known = target == BUILT_IN or target in PRESETS
     looks_like_file = path.suffix in (LATENTS_SUFFIX, EITHER_SUFFIX) or mimetypes.guess_type(target)[0] is not None
     if known or ("/" in target and not target.startswith((".", "/", "~")) and not looks_like_file):
         return "model"
     raise InputError(f"{target}: no such file, and no model of that name", f"models: {', '.join([BUILT_IN, *PRESETS])}")
+
+
+def _holds_pictures(folder: Path) -> bool:
+    """Whether a folder is a video of pictures, not a model."""
+    from cogvae_cli.io.pictures import pictures_in
+
+    return not (folder / "config.json").exists() and not (folder / "vae").exists() and bool(pictures_in(folder))
+
+
+def _is_numbered(path: Path) -> bool:
+    from cogvae_cli.io.pictures import numbered_files
+
+    return bool(numbered_files(path))
 
 
 def _kind_of_file(path: Path) -> str:
@@ -98,7 +117,7 @@ def _says_latents(path: Path) -> bool:
 def _video(path: Path, count: bool, progress: Progress) -> Description:
     from cogvae_cli.io.video_reader import probe
 
-    info = probe(path)
+    info = probe(path, _ANY)
     colour = info.colour
     facts: dict[str, Any] = {
         "file": str(path),
@@ -108,6 +127,8 @@ def _video(path: Path, count: bool, progress: Progress) -> Description:
         "pixel_format": info.pix_fmt,
         "width": info.width,
         "height": info.height,
+        "stored_size": size_text(*info.stored),
+        "pixel_aspect": f"{info.pixel_aspect.numerator}:{info.pixel_aspect.denominator}",
         "rate": None if info.rate is None else rate_text(info.rate),
         "declared_frames": info.declared_frames,
         "seconds": None if info.duration is None else round(float(info.duration), 6),
@@ -129,7 +150,7 @@ def _counted(path: Path, info: VideoInfo, progress: Progress) -> dict[str, Any]:
     progress.phase("counting the frames")
     progress.begin(info.declared_frames)
     try:
-        with VideoReader(path) as reader:
+        with VideoReader(path, _ANY) as reader:
             for _ in reader.frames():
                 progress.advance(1)
             timing, notices = reader.timing, reader.notices

@@ -25,11 +25,6 @@ def rate_text(rate: Fraction) -> str:
     return str(rate)
 
 
-def variable_rate_notice(rate: Fraction) -> str:
-    """What is said when a video of varying rate is written at one rate."""
-    return f"the frame rate of the source varies; the video is written at its mean, {rate} frames/s"
-
-
 def tiles_of(vae: VAE, height: int, width: int) -> TilesHeader | None:
     """The tiles that a model computes frames of that padded size in; None if it computes them whole."""
     from cogvae_cli.io.latents_header import TilesHeader

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,6 @@ import numpy as np
 from cogvae_cli.errors import UsageError
 from cogvae_cli.model.chunks import FIRST_FRAMES, FRAMES, latents_of, padded
 from cogvae_cli.model.config import BUILT_IN, DEFAULT_MODEL, SPACE
-from cogvae_cli.pipeline.decode import VideoOptions
 from cogvae_cli.pipeline.device import (
     Compiling,
     check_decoded,
@@ -34,15 +33,16 @@ from cogvae_cli.pipeline.models import obtain
 from cogvae_cli.pipeline.options import RunOptions
 from cogvae_cli.pipeline.progress import Notices, Progress
 from cogvae_cli.pipeline.reading import timing_of
-from cogvae_cli.pipeline.results import size_text, tiles_of, variable_rate_notice
+from cogvae_cli.pipeline.results import size_text, tiles_of
 from cogvae_cli.pipeline.roundtrip_result import RoundtripResult
 from cogvae_cli.pipeline.stages import Prefetch, WriteBehind
+from cogvae_cli.pipeline.video_options import ReadOptions, VideoOptions
 
 if TYPE_CHECKING:
     import jax
 
     from cogvae_cli.io.video_reader import VideoReader
-    from cogvae_cli.io.video_writer import VideoWriter
+    from cogvae_cli.io.video_writer import FrameWriter
     from cogvae_cli.model.autoencoder import VAE
     from cogvae_cli.model.vae import Caches, DecodedChunk
 
@@ -57,6 +57,8 @@ class RoundtripOptions(RunOptions):
     """Where the decoded video goes, if anywhere."""
     report: Path | None = None
     """Where the report goes, if anywhere: a .json file."""
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    """Which part of the video is read, and how."""
     video: VideoOptions = field(default_factory=VideoOptions)
     overwrite: bool = False
 
@@ -99,21 +101,33 @@ def _built_in_clip() -> Iterator[Path]:
 
 def _roundtrip(source: Path, model: str | VAE, options: RoundtripOptions, progress: Progress) -> RoundtripResult:
     from cogvae_cli.io.outputs import check_output
+    from cogvae_cli.io.standard_streams import local
     from cogvae_cli.io.video_reader import VideoReader
-    from cogvae_cli.io.video_writer import container_of
 
-    if options.report is not None and options.report.suffix.lower() != ".json":
-        raise UsageError(f"{options.report} doesn't end in .json", "the report is a JSON file")
-    if options.output is not None:
-        container_of(options.output)
-    for path in options.outputs():
-        check_output(path, overwrite=options.overwrite, inputs=[source])
-    with VideoReader(source) as reader:
+    if options.report is not None:
+        if options.report.suffix.lower() != ".json":
+            raise UsageError(f"{options.report} doesn't end in .json", "the report is a JSON file")
+        check_output(options.report, overwrite=options.overwrite, inputs=[source])
+    if str(options.output) == "-":
+        raise UsageError("standard output gets the figures of a round trip", "name a file for the video")
+    with local(source) as path, VideoReader(path, options.reading) as reader:
+        _check_kept(reader, options)
         vae = obtain(model, options, progress)
-        result = _Roundtrip(source, vae, reader, progress).run(options)
+        result = replace(_Roundtrip(path, vae, reader, progress).run(options), source=source)
     if options.report is not None:
         _write_report(result, options.report, source, options.overwrite)
     return result
+
+
+def _check_kept(reader: VideoReader, options: RoundtripOptions) -> None:
+    """Refuses a video that can't be written, before the model is loaded; its times are known only later."""
+    from cogvae_cli.io.destinations import check_video
+
+    if options.output is not None:
+        info = reader.info
+        write = options.video.write_options(options.output, (info.width, info.height), info.rate or Fraction(25))
+        frames = reader.expected_frames or 1
+        check_video(options.output, write, frames=frames, overwrite=options.overwrite, inputs=reader.files)
 
 
 def _write_report(result: RoundtripResult, path: Path, source: Path, overwrite: bool) -> None:
@@ -155,7 +169,7 @@ class _Roundtrip:
         start = time.perf_counter()
         size = size_text(self._width, self._height)
         compiling = Compiling(self._progress, size, "encoding and decoding")
-        self._progress.begin(self._reader.info.declared_frames)
+        self._progress.begin(self._reader.expected_frames)
         try:
             with named_memory_errors(size), self._destination(options) as writer:
                 self._stream(writer, compiling)
@@ -165,30 +179,23 @@ class _Roundtrip:
         return self._result(options, time.perf_counter() - start, compiling.seconds)
 
     @contextmanager
-    def _destination(self, options: RoundtripOptions) -> Iterator[VideoWriter | None]:
+    def _destination(self, options: RoundtripOptions) -> Iterator[FrameWriter | None]:
         """The writer of the decoded video, if it is kept; the file is in place when the context ends well."""
-        from cogvae_cli.io.outputs import atomic_output
-        from cogvae_cli.io.video_writer import VideoWriter
+        from cogvae_cli.io.destinations import video_writer
 
         if options.output is None:
             yield None
             return
-        write = options.video.write_options(options.output, (self._width, self._height), self._rate())
-        with (
-            atomic_output(options.output, overwrite=options.overwrite, inputs=[self._source]) as part,
-            VideoWriter(part, write) as writer,
-        ):
+        # The true times, which a writer needs at once and a reader knows at its end.
+        timing = timing_of(self._source, self._progress, options.reading)
+        size = (self._width, self._height)
+        write = options.video.write_options(options.output, size, timing.rate, timing.times, options.reading.start)
+        files = self._reader.files
+        with video_writer(options.output, write, overwrite=options.overwrite, inputs=files) as writer:
             self._notices.tell(writer.notices)
             yield writer
 
-    def _rate(self) -> Fraction:
-        """The true rate, constant or mean, which a writer needs at once and a reader knows at its end."""
-        timing = timing_of(self._source, self._progress)
-        if timing.variable:
-            self._notices.tell([variable_rate_notice(timing.rate)])
-        return timing.rate
-
-    def _stream(self, writer: VideoWriter | None, compiling: Compiling) -> None:
+    def _stream(self, writer: FrameWriter | None, compiling: Compiling) -> None:
         keep = WriteBehind(writer.write) if writer is not None else nullcontext()
         with keep as behind, Prefetch(prepared(self._reader.chunks(FIRST_FRAMES, FRAMES))) as chunks:
             for chunk, pending in one_ahead(self._dispatch, chunks, compiling):
@@ -235,6 +242,7 @@ class _Roundtrip:
             decode_dtype=self._vae.decode_dtype,
             device=device_name(),
             notices=self._notices.told,
+            damage=self._reader.damage,
             seconds=seconds,
             compile_seconds=compile_seconds,
         )

@@ -37,6 +37,8 @@ class RoundtripResult:
     decode_dtype: str
     device: str
     notices: tuple[str, ...]
+    damage: str | None
+    """What is wrong with the source, where only the good frames before that were taken."""
     seconds: float
     """Wall time without loading the model."""
     compile_seconds: float
@@ -71,6 +73,7 @@ class RoundtripResult:
             "decode_dtype": self.decode_dtype,
             "device": self.device,
             "notices": list(self.notices),
+            "damage": self.damage,
             "seconds": round(self.seconds, 3),
             "compile_seconds": round(self.compile_seconds, 3),
             "frames_per_second": round(self.frames_per_second, 3),
