@@ -96,7 +96,9 @@ def test_reference_tiles_are_compared_layer_by_layer_one_after_the_other():
     result = verify_model(random_vae(TINY), options=VerifyOptions(tiles=tiles, frames=9, width=72, height=48))
     result.check()
     assert (result.tiles.rows, result.tiles.columns) == (2, 3)
-    assert [row.tile for row in result.layers] == sorted([*range(6)] * 80) + sorted([*range(6)] * 89)
+    for part in ("encoder.", "decoder."):
+        tiles = [row.tile for row in result.layers if row.name.startswith(part)]
+        assert tiles == sorted([*range(6)] * (len(tiles) // 6))
     assert max(row.relative for row in result.ends) < 1e-5
     names = [row.name for row in result.layers]
     assert names.count("decoder.conv_out") == 6
