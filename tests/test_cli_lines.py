@@ -121,15 +121,20 @@ def test_a_name_that_is_no_utf8_can_be_told(tmp_path):
     assert b"unexpected" not in done.stderr
 
 
-def test_a_full_disk_under_stdout_is_no_fault_of_the_program():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_under_stdout_is_no_fault_of_the_program(unbuffered, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-m", "cogvae_cli", "info", "tiny", "-q"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.splitlines()[0].startswith("error: the system refuses: [Errno 28]")
+    assert done.stderr.splitlines()[1:] == ["hint: --debug shows where it happened"]
 
 
-def test_a_reader_of_stdout_that_has_gone_ends_the_command_quietly():
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_of_stdout_that_has_gone_ends_the_command_quietly(unbuffered, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     read_end, write_end = os.pipe()
     os.close(read_end)
     command = [sys.executable, "-m", "cogvae_cli", "info", "tiny", "-q"]

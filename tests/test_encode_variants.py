@@ -136,7 +136,8 @@ def test_exact_refuses_any_other_count_before_computing(clip, tmp_path, capsys):
     [
         (("--seed", "1"), "--seed 1 is for a sample"),
         (("--posterior", "moments", "--scaled"), "moments are never scaled"),
-        (("--tile-overlap", "8x8"), "an overlap was given, but no tiles"),
+        (("--tile-overlap", "8x8"), "the overlap 8x8 of tiles was given, but no tiles"),
+        (("--tile-layout", "reference"), "the layout reference of tiles was given, but no tiles"),
         (("--tile", "32"), "'32' is no size"),
         (("--tile", "36x24"), "a tile width of 36 px is no multiple of 8"),
         (("--tile", "32x24", "--tile-overlap", "32x8"), "an overlap of 32 px doesn't suit"),

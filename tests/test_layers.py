@@ -52,15 +52,6 @@ def test_a_stream_that_starts_with_one_frame_still_remembers_two() -> None:
     np.testing.assert_array_equal(cache, np.repeat(x, 2, axis=1))
 
 
-@pytest.mark.parametrize("form", [convolution._as_one, convolution._as_three_planes])
-def test_every_form_of_the_3d_convolution_is_the_convolution(form: object) -> None:
-    x, kernel = _noise(2, 5, 6, 7, 3), _noise(3, 3, 3, 3, 4)
-    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3, 3), axis=(1, 2, 3))  # [B T H W I 3 3 3]
-    expected = np.einsum("bthwidef,defio->bthwo", windows, kernel)
-    np.testing.assert_allclose(form(x, kernel, precision=HIGHEST), expected, atol=3e-5)  # measured 1e-5
-
-
 def test_upsampling_by_phases_is_doubling_and_then_convolving() -> None:
     x, kernel = _noise(3, 5, 4, 6), _noise(3, 3, 6, 2)
     doubled = x.repeat(2, axis=1).repeat(2, axis=2)

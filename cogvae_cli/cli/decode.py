@@ -32,7 +32,7 @@ def decode(
     seed: options.Seed = None,
     tile: options.Tile = "off",
     tile_overlap: options.TileOverlap = None,
-    tile_layout: options.TileLayoutName = "uniform",
+    tile_layout: options.TileLayoutName = None,
     formats: video.Formats = None,
     layout: options.Layout = None,
     array: options.ArrayName = None,

@@ -68,7 +68,7 @@ def encode(
     container: video.LatentsFormat = None,
     tile: options.Tile = "off",
     tile_overlap: options.TileOverlap = None,
-    tile_layout: options.TileLayoutName = "uniform",
+    tile_layout: options.TileLayoutName = None,
     overwrite: options.Overwrite = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,

@@ -85,6 +85,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _sigterm_raises():
             code = _run(arguments)
+            sys.stdout.flush()  # a full disk is told here, and not found by Python when all is over
+    except BrokenPipeError:  # the reader has gone and wants no more, not even a word
+        code = 1
+        _drop_stdout()
     except (Exception, _Terminated) as error:  # noqa: BLE001 - the boundary: each becomes a line and an exit code
         if _wants_debug(arguments):
             traceback.print_exception(error)
@@ -92,7 +96,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {_one_line(message)}", file=sys.stderr)
         if hint:
             print(f"hint: {_one_line(hint)}", file=sys.stderr)
+        if isinstance(error, OSError):
+            _drop_stdout()
     return code
+
+
+def _drop_stdout() -> None:
+    """What stdout still holds goes nowhere, if it can't be written: Python would try again at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _run(arguments: list[str]) -> int:

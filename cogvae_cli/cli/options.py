@@ -121,11 +121,11 @@ TileOverlap = Annotated[
 ]
 
 TileLayoutName = Annotated[
-    TileLayout,
+    TileLayout | None,
     typer.Option(
         "--tile-layout",
         rich_help_panel=_TILES,
-        help="uniform: equal tiles, smooth weights. reference: the grid and blending of diffusers.",
+        help="uniform (default): equal tiles, smooth weights. reference: the grid and blending of diffusers.",
     ),
 ]
 

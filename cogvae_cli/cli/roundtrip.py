@@ -37,7 +37,7 @@ def roundtrip(
     dtype: options.ComputeDtype = None,
     tile: options.Tile = "off",
     tile_overlap: options.TileOverlap = None,
-    tile_layout: options.TileLayoutName = "uniform",
+    tile_layout: options.TileLayoutName = None,
     fps: video.Fps = None,
     start: video.Start = None,
     duration: video.Duration = None,

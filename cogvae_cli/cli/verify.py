@@ -61,7 +61,7 @@ def verify(
     chosen = VerifyOptions(
         revision=revision,
         dtype=dtype,
-        tiles=TileOptions(tile, layout="reference"),
+        tiles=TileOptions(tile, layout=None if tile == "off" else "reference"),
         frames=frames,
         width=width,
         height=height,

@@ -9,7 +9,6 @@ import dataclasses
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,7 +16,8 @@ import numpy as np
 
 from cogvae_cli.errors import LatentsError, UsageError
 from cogvae_cli.model.chunks import decode_plan, frames_of
-from cogvae_cli.model.config import SPACE, ModelSource
+from cogvae_cli.model.config import SPACE
+from cogvae_cli.pipeline.clip_result import ClipResult
 from cogvae_cli.pipeline.device import Compiling, check_decoded, named_memory_errors, one_ahead
 from cogvae_cli.pipeline.frames import crop
 from cogvae_cli.pipeline.importing import Family, ImportOptions, open_any
@@ -25,20 +25,13 @@ from cogvae_cli.pipeline.models import check_same, obtain, recorded
 from cogvae_cli.pipeline.options import RunOptions
 from cogvae_cli.pipeline.posterior import Choice, Taker, choose_of_stored
 from cogvae_cli.pipeline.progress import Notices, Progress
-from cogvae_cli.pipeline.results import (
-    SCHEMA_VERSION,
-    model_facts,
-    rate_text,
-    size_text,
-    tile_facts,
-    tiles_of,
-)
+from cogvae_cli.pipeline.results import size_text, tiles_of
 from cogvae_cli.pipeline.stages import Prefetch, WriteBehind
 from cogvae_cli.pipeline.video_options import VideoOptions
 
 if TYPE_CHECKING:
     from cogvae_cli.io.latents import LatentsReader
-    from cogvae_cli.io.latents_header import LatentsHeader, TilesHeader
+    from cogvae_cli.io.latents_header import LatentsHeader
     from cogvae_cli.io.video_writer import FrameWriter
     from cogvae_cli.model.autoencoder import VAE
     from cogvae_cli.model.vae import Caches, DecodedChunk
@@ -61,65 +54,13 @@ class DecodeOptions(RunOptions):
     overwrite: bool = False
 
 
-@dataclass(frozen=True)
-class DecodeResult:
+@dataclass(frozen=True, kw_only=True)
+class DecodeResult(ClipResult):
     """What was decoded, and what it cost."""
-
-    source: Path
-    output: Path
-    frames: int
-    width: int
-    height: int
-    rate: Fraction
-    variable_rate: bool
-    """Whether the frames are shown at times of their own, not at one rate."""
-    latents_shape: tuple[int, int, int, int]
-    """[T H W C]"""
-    scaled: bool
-    posterior: str
-    """What was decoded: `mean` or `sample`."""
-    seed: int | None
-    tiles: TilesHeader | None
-    model: ModelSource
-    compute_dtype: str
-    notices: tuple[str, ...]
-    output_bytes: int
-    seconds: float
-    """Wall time from reading the latents to the file in place, without loading the model."""
-    compile_seconds: float
-
-    @property
-    def frames_per_second(self) -> float:
-        """Speed once compiled."""
-        return self.frames / max(self.seconds - self.compile_seconds, 1e-9)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "kind": "decode",
-            "source": str(self.source),
-            "output": str(self.output),
-            "output_bytes": self.output_bytes,
-            "frames": self.frames,
-            "width": self.width,
-            "height": self.height,
-            "rate": rate_text(self.rate),
-            "variable_rate": self.variable_rate,
-            "latents": {
-                "shape": list(self.latents_shape),
-                "scaled": self.scaled,
-                "posterior": self.posterior,
-                "seed": self.seed,
-            },
-            "tiles": tile_facts(self.tiles),
-            "model": model_facts(self.model),
-            "compute_dtype": self.compute_dtype,
-            "notices": list(self.notices),
-            "seconds": round(self.seconds, 3),
-            "compile_seconds": round(self.compile_seconds, 3),
-            "frames_per_second": round(self.frames_per_second, 3),
-        }
+        return self.facts("decode")
 
 
 def decode_file(
@@ -157,8 +98,7 @@ def decode_file(
         run = _DecodeRun(vae, header, choice, progress, notices)
         with video_writer(output, write, overwrite=options.overwrite, inputs=[source]) as writer:
             run.write(reader, writer)
-    result = run.result(source, output, reader.shape, time.perf_counter() - start)
-    return dataclasses.replace(result, output_bytes=size_of(output))
+    return run.result(source, output, reader.shape, size_of(output), time.perf_counter() - start)
 
 
 def _check_header(source: Path, header: LatentsHeader, length: int) -> None:
@@ -239,7 +179,9 @@ class _DecodeRun:
         decoded, self._caches = self._vae.decode_chunk(latents, self._caches)
         return decoded
 
-    def result(self, source: Path, output: Path, shape: tuple[int, int, int, int], seconds: float) -> DecodeResult:
+    def result(
+        self, source: Path, output: Path, shape: tuple[int, int, int, int], size: int, seconds: float
+    ) -> DecodeResult:
         header = self._header
         return DecodeResult(
             source=source,
@@ -257,7 +199,7 @@ class _DecodeRun:
             model=self._vae.source,
             compute_dtype=self._vae.decode_dtype,
             notices=self._notices.told,
-            output_bytes=0,
+            output_bytes=size,
             seconds=seconds,
             compile_seconds=self._compile_seconds,
         )

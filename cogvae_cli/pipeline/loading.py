@@ -19,7 +19,7 @@ def load(
     precision: str | None = None,
     revision: str | None = None,
     tile: str = "off",
-    tile_layout: TileLayout = "uniform",
+    tile_layout: TileLayout | None = None,
 ) -> VAE:
     """The VAE of that name, ready to encode and decode.
 
@@ -29,7 +29,7 @@ def load(
     precision: of float32 products, `highest` (default), `high` or `default`. Only TPUs and GPUs have less than highest.
     revision: commit, tag or branch on the Hub; presets are pinned to a commit.
     tile: size of the tiles that big frames are computed in, WIDTHxHEIGHT in pixels; `off` computes them whole.
-    tile_layout: `uniform` (equal tiles, smooth weights) or `reference` (upstream's grid and blending).
+    tile_layout: `uniform` (the default: equal tiles, smooth weights) or `reference` (upstream's grid and blending).
     Raises ModelError for what is no CogVideoX VAE, HubError when the Hub can't serve it, UsageError for bad options.
     """
     from cogvae_cli.io import hub

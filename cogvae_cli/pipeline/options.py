@@ -20,8 +20,6 @@ PosteriorKind = Literal["mean", "sample", "moments"]
 FramesPolicy = Literal["pad", "trim", "exact"]
 """What is done with a number of frames that is no 8k+1: see `pipeline.frames.prepared`."""
 
-MAX_SEED = 2**63 - 1
-
 
 def parse_size(text: str) -> tuple[int, int]:
     """`480x272` to (480, 272): width, height in pixels. Raises UsageError for anything else."""
@@ -39,12 +37,12 @@ class TileOptions:
     """`off`, or the size of a tile in pixels, WIDTHxHEIGHT."""
     overlap: str | None = None
     """How far neighbours overlap, WIDTHxHEIGHT in pixels; by default a fifth of the width and a sixth of the height."""
-    layout: TileLayout = "uniform"
-    """`uniform`: equal tiles that add up by smooth weights. `reference`: upstream's grid and blending."""
+    layout: TileLayout | None = None
+    """`uniform`, unless given: equal tiles that add up by smooth weights. `reference`: upstream's grid and blending."""
 
     def as_settings(self) -> dict[str, str]:
         """What was asked for, as a latents file's header records it."""
-        asked = {"tile": self.tile, "tile_overlap": self.overlap, "tile_layout": self.layout}
+        asked = {"tile": self.tile, "tile_overlap": self.overlap, "tile_layout": self.layout or "uniform"}
         return {} if self.tile == "off" else {name: value for name, value in asked.items() if value is not None}
 
     def tiling(self) -> Tiling | None:
@@ -52,16 +50,17 @@ class TileOptions:
         from cogvae_cli.model.tiling import Tiling
 
         if self.tile == "off":
-            if self.overlap is not None:
-                raise UsageError(
-                    "an overlap was given, but no tiles", "give their size with --tile, say --tile 360x240"
-                )
+            for name, value in (("overlap", self.overlap), ("layout", self.layout)):
+                if value is not None:
+                    hint = "give their size with --tile, say --tile 360x240"
+                    raise UsageError(f"the {name} {value} of tiles was given, but no tiles", hint)
             return None
+        layout = self.layout or "uniform"
         width, height = parse_size(self.tile)
         if self.overlap is None:
-            return Tiling.of(width, height, self.layout)
+            return Tiling.of(width, height, layout)
         across, down = _parse_overlap(self.overlap)
-        return Tiling(height, width, down, across, self.layout)
+        return Tiling(height, width, down, across, layout)
 
 
 def _parse_overlap(text: str) -> tuple[int, int]:

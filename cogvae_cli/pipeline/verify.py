@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from cogvae_cli.model.chunks import decode_plan, encode_plan, latents_of
 from cogvae_cli.model.config import DEFAULT_MODEL, SPACE
 from cogvae_cli.pipeline.device import device_name, named_memory_errors
 from cogvae_cli.pipeline.models import obtain
-from cogvae_cli.pipeline.options import RunOptions, TileOptions
+from cogvae_cli.pipeline.options import RunOptions
 from cogvae_cli.pipeline.progress import Progress
 from cogvae_cli.pipeline.results import size_text, tiles_of
 from cogvae_cli.pipeline.roundtrip import BUILT_IN_CLIP
@@ -63,7 +63,6 @@ class VerifyOptions(RunOptions):
     Ours computes in float32 unless `dtype` says otherwise, the reference in float32 always. Tiles are the reference's.
     """
 
-    tiles: TileOptions = field(default_factory=lambda: TileOptions(layout="reference"))
     frames: int = FRAMES
     width: int = WIDTH
     height: int = HEIGHT
@@ -87,6 +86,8 @@ def verify_model(
     if options.dtype is None and (model is None or isinstance(model, str)):
         options = replace(options, dtype="float32")
     vae = obtain(model or DEFAULT_MODEL, options, progress)
+    if vae.tiling is not None and vae.tiling.layout != "reference":
+        raise UsageError("diffusers knows no uniform tiles", "verify compares reference tiles only")
     start = time.perf_counter()
     with named_memory_errors(size_text(options.width, options.height)):
         layers, ends = _judge(vae, clip_frames(options.frames, options.width, options.height), options, progress)
@@ -110,8 +111,6 @@ def verify_model(
 def _check(options: VerifyOptions) -> None:
     if options.frames < 1:
         raise UsageError(f"{options.frames} frames can't be compared", "--frames 17 makes two chunks")
-    if options.tiles.layout != "reference":
-        raise UsageError("diffusers knows no uniform tiles", "verify compares reference tiles only")
     for side in (options.width, options.height):
         if side < SPACE or side % SPACE:
             raise UsageError(
