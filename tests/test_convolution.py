@@ -57,7 +57,7 @@ def test_fewer_products_round_no_worse_than_the_direct_sum(rng):
     for name, form in FORMS.items():
         y = jax.jit(functools.partial(form, precision=HIGHEST))(x, kernel)
         errors[name] = np.sqrt(np.mean((np.asarray(y) - exact) ** 2))
-    assert errors["by fewer products"] < 1.5 * errors["as three planes"]  # 1.0 was measured
+    assert errors["by fewer products"] < 1.5 * errors["as three planes"]  # 0.99 was measured
 
 
 @pytest.mark.parametrize(
