@@ -13,6 +13,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from cogvae_cli.model import fewer_products
+from cogvae_cli.model.strips import with_neighbours
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
@@ -38,9 +39,11 @@ def conv2d(
 
 
 def conv3d(
-    x: Float[Array, "B S H W I"], kernel: Float[Array, "3 3 3 I O"], *, precision: lax.Precision
+    x: Float[Array, "B S H W I"], kernel: Float[Array, "3 3 3 I O"], *, precision: lax.Precision, strips: int = 1
 ) -> Float[Array, "B T H W O"]:
     """3x3x3 convolution: S frames in, T = S-2 out; zeros outside in space, nothing added in time."""
+    if strips > 1:
+        return _plain(with_neighbours(x, strips), kernel, rows=(0, 0), precision=precision)
     y: jax.Array = lax.platform_dependent(
         x,
         kernel,
@@ -59,11 +62,24 @@ def _on_cpu(x: jax.Array, kernel: jax.Array, *, precision: lax.Precision) -> jax
 
 
 def _as_one(x: jax.Array, kernel: jax.Array, *, precision: lax.Precision) -> jax.Array:
+    return _plain(x, kernel, rows=(1, 1), precision=precision)
+
+
+def _plain(
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    rows: tuple[int, int],
+    columns: tuple[int, int] = (1, 1),
+    stride: int = 1,
+    precision: lax.Precision,
+) -> jax.Array:
+    """One 3-D convolution with so many zeros above and below, left and right; the stride is that of space."""
     return lax.conv_general_dilated(
         x,
         kernel,
-        (1, 1, 1),
-        ((0, 0), *SAME),
+        (1, stride, stride),
+        ((0, 0), rows, columns),
         dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
         precision=precision,
     )
@@ -80,6 +96,44 @@ def _as_three_planes(x: jax.Array, kernel: jax.Array, *, precision: lax.Precisio
 
     y = plane(0) + plane(1) + plane(2)  # [B*T H W O]
     return y.reshape(batch, frames, height, width, -1)
+
+
+def halving_conv(
+    x: Float[Array, "B T H W I"], kernel: Float[Array, "3 3 I O"], *, precision: lax.Precision, strips: int = 1
+) -> Float[Array, "B T H/2 W/2 O"]:
+    """3x3 convolution of stride 2, with zeros below and to the right only."""
+    if strips > 1:
+        x = with_neighbours(x, strips, above=False)
+        return _plain(x, kernel[None], rows=(0, 0), columns=(0, 1), stride=2, precision=precision)
+    batch, frames, height, width, channels = x.shape
+    x = x.reshape(batch * frames, height, width, channels)
+    y = conv2d(x, kernel, padding=((0, 1), (0, 1)), stride=2, precision=precision)
+    return y.reshape(batch, frames, height // 2, width // 2, -1)
+
+
+def doubling_conv(
+    x: Float[Array, "B T H W I"], kernel: Float[Array, "3 3 I O"], *, precision: lax.Precision, strips: int = 1
+) -> Float[Array, "B T 2*H 2*W O"]:
+    """Nearest-neighbour doubling of height and width, then a 3x3 convolution."""
+    batch, frames, height, width, channels = x.shape
+    if strips == 1:
+        y = upsampling_conv2d(x.reshape(batch * frames, height, width, channels), kernel, precision=precision)
+        return y.reshape(batch, frames, 2 * height, 2 * width, -1)
+    x = with_neighbours(x, strips)
+    phases = [
+        _plain(
+            x[:, :, row : row + height + 1],
+            _merge_taps(kernel, row, column)[None],
+            rows=(0, 0),
+            columns=_edge(column),
+            precision=precision,
+        )
+        for row in (0, 1)
+        for column in (0, 1)
+    ]
+    y = lax.concatenate([phase[None] for phase in phases], 0)
+    y = y.reshape(2, 2, batch, frames, height, width, -1).transpose(2, 3, 4, 0, 5, 1, 6)  # [B T H 2 W 2 O]
+    return y.reshape(batch, frames, 2 * height, 2 * width, -1)
 
 
 def upsampling_conv2d(

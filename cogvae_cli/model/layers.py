@@ -1,6 +1,7 @@
 """The layers of the network, each with its streaming state where it has one.
 
 Axes: B batch, T time, H height, W width, C channels; t h w are those of the latents that condition the decoder.
+Where frames are cut into strips (see `strips`), these stand in the batch, and H is the rows of one.
 A cache is a value: it goes in with a chunk and comes out for the next one; None starts a stream.
 Module and parameter names are those of diffusers, so a path here is a key there.
 """
@@ -31,6 +32,7 @@ class Conv(nnx.Module):
 
     def __init__(self, shape: tuple[int, ...], *, numerics: Numerics, rngs: nnx.Rngs) -> None:
         self.precision = numerics.lax_precision
+        self.strips = numerics.strips
         init = nnx.initializers.lecun_normal()
         self.weight = nnx.Param(init(rngs.params(), shape, numerics.array_dtype))
         self.bias = nnx.Param(jnp.zeros(shape[-1:], numerics.array_dtype))
@@ -68,7 +70,7 @@ class CausalConv3d(nnx.Module):
         if cache is None:
             cache = jnp.concatenate([x[:, :1], x[:, :1]], axis=1)
         x = jnp.concatenate([cache, x], axis=1)  # [B 2+T H W I]
-        y = convolution.conv3d(x, self.conv.weight[...], precision=self.conv.precision)
+        y = convolution.conv3d(x, self.conv.weight[...], precision=self.conv.precision, strips=self.conv.strips)
         # Of the padded frames, so that a chunk of one frame leaves two.
         return self.conv.add_bias(y), x[:, -HISTORY:]
 
@@ -96,20 +98,23 @@ class GroupNorm(nnx.Module):
     def __init__(self, channels: int, groups: int, *, eps: float, numerics: Numerics) -> None:
         self.groups = groups
         self.eps = eps
+        self.strips = numerics.strips
         self.weight = nnx.Param(jnp.ones((channels,), numerics.array_dtype))
         self.bias = nnx.Param(jnp.zeros((channels,), numerics.array_dtype))
 
     def __call__(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B T H W C"]:
-        centred, gain = self.centre(x)
-        return (centred * gain + self.shift).astype(x.dtype)
+        mean, gain = self.statistics(x)
+        return (x.astype(STATISTICS) * gain + (self.shift - mean * gain)).astype(x.dtype)
 
-    def centre(self, x: Float[Array, "B T H W C"]) -> tuple[Float[Array, "B T H W C"], Float[Array, "B 1 1 1 C"]]:
-        """x less its group's mean, and what to multiply it with (weight over deviation); both float32."""
+    def statistics(self, x: Float[Array, "B T H W C"]) -> tuple[Float[Array, "B 1 1 1 C"], Float[Array, "B 1 1 1 C"]]:
+        """The mean of x in each group, and what to multiply with (weight over deviation); both float32.
+
+        The norm is x * gain + (shift - mean * gain): nothing of the big array's size but the result is ever stored.
+        """
         x = x.astype(STATISTICS)
         mean = self._mean_of_groups(x)
-        centred = x - mean
-        variance = self._mean_of_groups(jnp.square(centred))
-        return centred, jax.lax.rsqrt(variance + self.eps) * _by_channel(self.weight)
+        variance = self._mean_of_groups(jnp.square(x - mean))
+        return mean, jax.lax.rsqrt(variance + self.eps) * _by_channel(self.weight)
 
     @property
     def shift(self) -> Float[Array, "1 1 1 1 C"]:
@@ -117,10 +122,12 @@ class GroupNorm(nnx.Module):
 
     def _mean_of_groups(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B 1 1 1 C"]:
         by_channel = jnp.mean(x, axis=(1, 2, 3))  # [B C]
-        batch, channels = by_channel.shape
+        channels = by_channel.shape[1]
+        by_channel = jnp.mean(by_channel.reshape(self.strips, -1, channels), axis=0)  # strips are of one size
+        batch = by_channel.shape[0]
         by_group = jnp.mean(by_channel.reshape(batch, self.groups, -1), axis=2, keepdims=True)
         members = jnp.broadcast_to(by_group, (batch, self.groups, channels // self.groups))
-        return members.reshape(batch, 1, 1, 1, channels)
+        return jnp.tile(members.reshape(batch, 1, 1, 1, channels), (self.strips, 1, 1, 1, 1))
 
 
 def _by_channel(param: nnx.Param[jax.Array]) -> Float[Array, "1 1 1 1 C"]:
@@ -142,13 +149,16 @@ class SpatialNorm3D(nnx.Module):
         self.conv_b = PointwiseCausalConv3d(z_channels, channels, numerics=numerics, rngs=rngs)
 
     def __call__(self, f: Float[Array, "B T H W C"], zq: Float[Array, "B t h w z"]) -> Float[Array, "B T H W C"]:
-        centred, gain = self.norm_layer.centre(f)
+        mean, gain = self.norm_layer.statistics(f)
         y = self.conv_y(zq).astype(STATISTICS)
         b = self.conv_b(zq).astype(STATISTICS)
         _, frames, height, width, _ = f.shape
-        scale = repeat_to(gain * y, (frames, height, width))
-        shift = repeat_to(self.norm_layer.shift * y + b, (frames, height, width))
-        return (centred * scale + shift).astype(f.dtype)
+        scale = gain * y
+        shift = self.norm_layer.shift * y + b - mean * scale
+        if zq.shape[2] == 1:  # one row of latents is left as it is: it stands for all rows by broadcasting
+            height = 1
+        size = (frames, height, width)
+        return (f.astype(STATISTICS) * repeat_to(scale, size) + repeat_to(shift, size)).astype(f.dtype)
 
 
 def repeat_to(z: Float[Array, "B t h w C"], size: tuple[int, int, int]) -> Float[Array, "B T H W C"]:
@@ -186,15 +196,8 @@ class Downsample(nnx.Module):
     def __call__(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B P H/2 W/2 C"]:
         if self.time and x.shape[1] > 1:
             x = _average_pairs(x)
-        batch, frames, height, width, channels = x.shape
-        y = convolution.conv2d(
-            x.reshape(batch * frames, height, width, channels),
-            self.conv.weight[...],
-            padding=((0, 1), (0, 1)),  # zeros below and to the right only
-            stride=2,
-            precision=self.conv.precision,
-        )
-        return self.conv.add_bias(y).reshape(batch, frames, height // 2, width // 2, channels)
+        y = convolution.halving_conv(x, self.conv.weight[...], precision=self.conv.precision, strips=self.conv.strips)
+        return self.conv.add_bias(y)
 
 
 def _average_pairs(x: Float[Array, "B T H W C"]) -> Float[Array, "B P H W C"]:
@@ -217,15 +220,12 @@ class Upsample(nnx.Module):
         self.conv = Conv((3, 3, channels, channels), numerics=numerics, rngs=rngs)
 
     def __call__(self, x: Float[Array, "B T H W C"]) -> Float[Array, "B P 2*H 2*W C"]:
-        batch, frames, height, width, channels = x.shape
-        y = convolution.upsampling_conv2d(
-            x.reshape(batch * frames, height, width, channels), self.conv.weight[...], precision=self.conv.precision
-        )
-        y = self.conv.add_bias(y).reshape(batch, frames, 2 * height, 2 * width, channels)
+        y = convolution.doubling_conv(x, self.conv.weight[...], precision=self.conv.precision, strips=self.conv.strips)
+        y = self.conv.add_bias(y)
         if not self.time:
             return y
-        doubled = 2 * frames - frames % 2
-        return repeat_to(y, (doubled, 2 * height, 2 * width))
+        frames, height, width = y.shape[1:4]
+        return repeat_to(y, (2 * frames - frames % 2, height, width))
 
 
 ResnetCache = tuple[Float[Array, "B 2 H W _"] | None, Float[Array, "B 2 H W _"] | None] | None

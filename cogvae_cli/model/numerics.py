@@ -1,4 +1,4 @@
-"""How the network computes: the dtype of its arrays and the precision of its products."""
+"""How the network computes: the dtype of its arrays, the precision of its products, the strips of its frames."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ STATISTICS = jnp.float32
 
 @dataclasses.dataclass(frozen=True)
 class Numerics:
-    """Compute dtype, and precision of convolutions by name.
+    """Compute dtype, precision of convolutions by name, and how many strips frames are cut into (see `strips`).
 
     float32 needs `highest` on TPU, where a float32 product is otherwise made of bfloat16 passes.
     """
 
     dtype: str = "float32"
     precision: str = "highest"
+    strips: int = 1
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:

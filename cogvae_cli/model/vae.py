@@ -17,7 +17,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, UInt8
 
-from cogvae_cli.model.config import VAEConfig
+from cogvae_cli.model import strips
+from cogvae_cli.model.config import SPACE, VAEConfig
 from cogvae_cli.model.layers import (
     FIXED_EPS,
     CausalConv3d,
@@ -69,7 +70,7 @@ class Level(nnx.Module):
 
 
 class Encoder(nnx.Module):
-    """Frames of one chunk to the moments of their latents.
+    """Frames of one chunk to the moments of their latents. Both may be in strips.
 
     Shapes: [B T H W 3] -> [B ceil(T/4) H/8 W/8 2z]: means, then log-variances, unclamped.
     Reference: diffusers CogVideoXEncoder3D.
@@ -106,7 +107,7 @@ class Encoder(nnx.Module):
 
 
 class Decoder(nnx.Module):
-    """Latents of one chunk to frames; the latents also steer every norm on the way.
+    """Latents of one chunk to frames; the latents also steer every norm on the way. Both may be in strips.
 
     Shapes: [B t h w z] -> [B T 8h 8w 3], T = 4(t-1)+1 for odd t, 4t for even t. Not clamped to [-1, 1].
     Reference: diffusers CogVideoXDecoder3D.
@@ -153,6 +154,11 @@ class Network:
     config: VAEConfig
     part: Part
     numerics: Numerics
+
+    def in_strips(self, height: int) -> Network:
+        """The same network for frames of that height in pixels, cut into the strips that a TPU wants."""
+        choose = strips.for_encoding if self.part == "encoder" else strips.for_decoding
+        return dataclasses.replace(self, numerics=dataclasses.replace(self.numerics, strips=choose(height // SPACE)))
 
     def build(self, rngs: nnx.Rngs) -> Encoder | Decoder:
         """A module with random parameters."""
@@ -224,8 +230,9 @@ def encode_step(
     if frames.dtype == jnp.uint8:
         frames = to_unit(frames)
     encoder = nnx.merge(network.structure(), params)
-    moments, caches = encoder(frames.astype(network.numerics.array_dtype), caches)
-    moments = moments.astype(jnp.float32)
+    cut = network.numerics.strips
+    moments, caches = encoder(strips.cut(frames.astype(network.numerics.array_dtype), cut), caches)
+    moments = strips.join(moments.astype(jnp.float32), cut)
     mean, logvar = jnp.split(moments, 2, axis=-1)
     finite = jnp.isfinite(moments).all(axis=(2, 3, 4))
     return EncodedChunk(mean, clamp_logvar(logvar) if clamp else logvar, finite), caches
@@ -242,7 +249,8 @@ def decode_step(
 ) -> tuple[DecodedChunk, Caches]:
     """Decodes one chunk of unscaled latents, to uint8 pixels or to float32 values. `caches` is consumed."""
     decoder = nnx.merge(network.structure(), params)
-    values, caches = decoder(latents.astype(network.numerics.array_dtype), caches)
-    values = values.astype(jnp.float32)
+    cut = network.numerics.strips
+    values, caches = decoder(strips.cut(latents.astype(network.numerics.array_dtype), cut), caches)
+    values = strips.join(values, cut).astype(jnp.float32)
     finite = jnp.isfinite(values).all(axis=(2, 3, 4))
     return DecodedChunk(to_pixels(values) if pixels else values, finite), caches
