@@ -13,6 +13,7 @@ from cogvae_cli.model.numerics import Numerics
 from cogvae_cli.model.vae import Network, decode_step, encode_step
 
 TOLERANCE = 2e-6
+"""1.7e-6 was measured, of values up to 3."""
 
 
 def test_strips_are_cut_and_joined_without_loss() -> None:
@@ -63,4 +64,3 @@ def test_a_stream_in_strips_gives_what_whole_frames_give(part: str) -> None:
     assert cut.numerics.strips == 9
     for one, other in zip(run(whole, chunks)[0], run(cut, chunks)[0], strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=TOLERANCE)
-        print(np.abs(np.asarray(one) - np.asarray(other)).max())

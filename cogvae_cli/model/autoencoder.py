@@ -54,6 +54,7 @@ class VAE:
     The scaling factor is never applied here: multiply latents for a diffusion model, divide before decoding.
     Weights go to the device when a direction is first used.
     Set `tiling` to compute big frames in tiles; between two clips, for a clip keeps one plan.
+    `in_strips` computes in the form that is fastest on TPUs (see `strips`), to the same numbers.
     Reference: diffusers AutoencoderKLCogVideoX.
     """
 
@@ -65,11 +66,13 @@ class VAE:
         *,
         encode: Numerics,
         decode: Numerics,
+        in_strips: bool = False,
     ) -> None:
         weights.check(config, tensors)
         self.config = config
         self.source = source
         self.tiling: Tiling | None = None
+        self._in_strips = in_strips
         self._tensors = tensors
         self._networks: dict[Part, Network] = {
             "encoder": Network(config, "encoder", encode),
@@ -98,6 +101,11 @@ class VAE:
     def network(self, part: Part) -> tuple[Network, nnx.State[Any, Any]]:
         """A direction's network and its parameters on the device."""
         return self._networks[part], self._place(part)
+
+    def network_for(self, part: Part, height: int) -> Network:
+        """The network as it computes frames, or tiles, of that height in pixels."""
+        network = self._networks[part]
+        return network.in_strips(height) if self._in_strips else network
 
     def tiled(self, tiling: Tiling | None) -> VAE:
         """The same model, which computes big frames in those tiles. Weights are shared, on the device too."""
@@ -161,8 +169,15 @@ class VAE:
         `caches` is None at the start of a clip. Chunks hold 9 frames at first and 8 later, sides multiples of 8.
         """
         self._check_frames(frames.shape)
-        step = functools.partial(encode_step, self._place("encoder"), network=self._networks["encoder"])
         grid = self.grid(*frames.shape[2:4])
+
+        def step(frames: ArrayLike, caches: Caches, *, clamp: bool = True) -> tuple[EncodedChunk, Caches]:
+            network = self.network_for("encoder", frames.shape[2])
+            done: tuple[EncodedChunk, Caches] = encode_step(
+                self._place("encoder"), frames, caches, network=network, clamp=clamp
+            )
+            return done
+
         if grid is None:
             chunk, caches = step(frames, caches)
             return chunk, caches
@@ -178,8 +193,15 @@ class VAE:
     ) -> tuple[DecodedChunk, Caches]:
         """Starts decoding one chunk to uint8 pixels, or to floats; as `encode_chunk` otherwise. 3 latents, then 2."""
         self._check_latents(latents.shape)
-        step = functools.partial(decode_step, self._place("decoder"), network=self._networks["decoder"])
         height, width = (side * SPACE for side in latents.shape[2:4])
+
+        def step(latents: ArrayLike, caches: Caches, *, pixels: bool) -> tuple[DecodedChunk, Caches]:
+            network = self.network_for("decoder", latents.shape[2] * SPACE)
+            done: tuple[DecodedChunk, Caches] = decode_step(
+                self._place("decoder"), latents, caches, network=network, pixels=pixels
+            )
+            return done
+
         grid = self.grid(height, width)
         if grid is None:
             chunk, caches = step(latents, caches, pixels=pixels)

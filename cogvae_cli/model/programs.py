@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,6 @@ import jax.numpy as jnp
 from cogvae_cli.model import chunks
 from cogvae_cli.model.config import SPACE
 from cogvae_cli.model.vae import Network, decode_step, encode_step
-
-Which = Literal["first", "later"]
-WHICH: tuple[Which, ...] = ("first", "later")
 
 Place = Callable[[Any], Any]
 """Puts a tree of shapes on the devices that are compiled for."""
@@ -51,47 +48,43 @@ class Figures:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """One of a network's programs at one size in pixels."""
+    """One of a network's programs, for frames or tiles of one size."""
 
     network: Network
-    which: Which
+    length: int
+    """Frames (encoder) or latent frames (decoder) of its chunk."""
+    later: bool
+    """Whether it goes on from the cache of a chunk before."""
     height: int
+    """In pixels, and so is the width."""
     width: int
     batch: int = 1
+    tile: bool = False
+    """Whether its results are tiles, which are blended before they are clamped and rounded."""
 
     @property
     def chunk(self) -> jax.ShapeDtypeStruct:
-        """Its chunk: pixels, or latents."""
-        first = self.which == "first"
+        """Its chunk: pixels [B T H W 3] uint8, or latents [B t h w z] float32."""
         if self.network.part == "encoder":
-            frames = chunks.FIRST_FRAMES if first else chunks.FRAMES
-            return jax.ShapeDtypeStruct((self.batch, frames, self.height, self.width, 3), jnp.uint8)
-        latents = chunks.FIRST_LATENTS if first else chunks.LATENTS
+            return _shape((self.batch, self.length, self.height, self.width, 3), jnp.uint8)
         channels = self.network.config.latent_channels
-        shape = (self.batch, latents, self.height // SPACE, self.width // SPACE, channels)
-        return jax.ShapeDtypeStruct(shape, jnp.float32)
-
-    @property
-    def step(self) -> Any:
-        """The jitted step, with all but its arrays."""
-        if self.network.part == "encoder":
-            return functools.partial(encode_step, network=self.network)
-        return functools.partial(decode_step, network=self.network, pixels=True)
+        size = (self.height // SPACE, self.width // SPACE)
+        return _shape((self.batch, self.length, *size, channels), jnp.float32)
 
     def caches(self) -> Any:
-        """The cache that goes in, as shapes: None for the first chunk."""
-        if self.which == "first":
-            return None
-        first = dataclasses.replace(self, which="first")
-        _, caches = jax.eval_shape(first.step, self.network.shapes(), first.chunk, None)
+        """The cache that goes in, as shapes: None for a first chunk."""
+        return self.new_caches() if self.later else None
+
+    def new_caches(self) -> Any:
+        """The cache that comes out, as shapes."""
+        step = functools.partial(self._step, **self._options)
+        _, caches = jax.eval_shape(step, self.network.shapes(), self.chunk, None)
         return caches
 
     def lower(self, place: Place = lambda tree: tree) -> jax.stages.Lowered:
         """Traced and lowered for where `place` puts its arguments."""
-        step = encode_step if self.network.part == "encoder" else decode_step
-        options = {"network": self.network} | ({} if self.network.part == "encoder" else {"pixels": True})
         arguments = place((self.network.shapes(), self.chunk, self.caches()))
-        lowered: jax.stages.Lowered = step.lower(*arguments, **options)
+        lowered: jax.stages.Lowered = self._step.lower(*arguments, **self._options)
         return lowered
 
     def figures(self, place: Place = lambda tree: tree) -> Figures:
@@ -100,6 +93,29 @@ class Program:
         start = time.perf_counter()
         compiled = lowered.compile()
         return figures_of(compiled, time.perf_counter() - start)
+
+    @property
+    def _step(self) -> Any:
+        return encode_step if self.network.part == "encoder" else decode_step
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        name = "clamp" if self.network.part == "encoder" else "pixels"
+        return {"network": self.network, name: not self.tile}
+
+
+def of_direction(network: Network, height: int, width: int, *, tile: bool = False) -> tuple[Program, Program]:
+    """The two programs that a clip needs: of its first chunk, and of every later one."""
+    encoder = network.part == "encoder"
+    first, rest = (chunks.FIRST_FRAMES, chunks.FRAMES) if encoder else (chunks.FIRST_LATENTS, chunks.LATENTS)
+    return (
+        Program(network, first, False, height, width, tile=tile),
+        Program(network, rest, True, height, width, tile=tile),
+    )
+
+
+def _shape(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
 
 
 def figures_of(compiled: Any, seconds: float) -> Figures:

@@ -46,14 +46,16 @@ def build(files: ModelFiles, *, dtype: str | None = None, precision: str | None 
 
     precision = precision or "highest"
     encode = Numerics(dtype or "float32", precision)
-    decode = Numerics(dtype or _decode_dtype(), precision)
+    on_tpu, on_cpu = (platform() == name for name in ("tpu", "cpu"))
+    decode = Numerics(dtype or ("float32" if on_cpu else "bfloat16"), precision)
     config = weights.read_config(files)
     tensors = weights.read_tensors(files)
-    return VAE(config, tensors, weights.source_of(files, tensors), encode=encode, decode=decode)
+    source = weights.source_of(files, tensors)
+    return VAE(config, tensors, source, encode=encode, decode=decode, in_strips=on_tpu)
 
 
-def _decode_dtype() -> str:
-    """bfloat16 where a chip is made for it: decoding loses next to nothing by it, encoding a lot."""
+def platform() -> str:
+    """`cpu`, `gpu` or `tpu`: of the device that computes. Starts JAX's backend."""
     import jax
 
-    return "float32" if jax.devices()[0].platform == "cpu" else "bfloat16"
+    return str(jax.devices()[0].platform)
