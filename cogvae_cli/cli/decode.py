@@ -30,7 +30,7 @@ def decode(
     ] = False,
     posterior: options.OfMoments = None,
     seed: options.Seed = None,
-    tile: options.Tile = "off",
+    tile: options.Tile = "auto",
     tile_overlap: options.TileOverlap = None,
     tile_layout: options.TileLayoutName = None,
     formats: video.Formats = None,

@@ -66,7 +66,7 @@ def encode(
     hdr: video.Hdr = "refuse",
     deinterlace: video.Deinterlace = False,
     container: video.LatentsFormat = None,
-    tile: options.Tile = "off",
+    tile: options.Tile = "auto",
     tile_overlap: options.TileOverlap = None,
     tile_layout: options.TileLayoutName = None,
     overwrite: options.Overwrite = False,

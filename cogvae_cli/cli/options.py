@@ -104,9 +104,10 @@ Tile = Annotated[
     str,
     typer.Option(
         "--tile",
-        metavar="off|WxH",
+        metavar="auto|off|WxH",
         rich_help_panel=_TILES,
-        help="Compute big frames in tiles of that size in pixels, which takes less memory.",
+        help="auto: whole frames if they fit the device's memory, else the fewest tiles that do. Or never, or tiles of "
+        "that size in pixels.",
     ),
 ]
 

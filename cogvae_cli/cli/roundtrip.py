@@ -35,7 +35,7 @@ def roundtrip(
     model: options.Model = None,
     revision: options.Revision = None,
     dtype: options.ComputeDtype = None,
-    tile: options.Tile = "off",
+    tile: options.Tile = "auto",
     tile_overlap: options.TileOverlap = None,
     tile_layout: options.TileLayoutName = None,
     fps: video.Fps = None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -22,6 +22,7 @@ from cogvae_cli.errors import InputError, NonFiniteError, UsageError
 from cogvae_cli.model import chunks, tiling, weights
 from cogvae_cli.model.config import SPACE, ModelSource, VAEConfig
 from cogvae_cli.model.numerics import Numerics
+from cogvae_cli.model.programs import Figures, Program, Ready
 from cogvae_cli.model.tiling import Grid, Tiling
 from cogvae_cli.model.vae import (
     Caches,
@@ -30,8 +31,6 @@ from cogvae_cli.model.vae import (
     Network,
     Part,
     clamp_logvar,
-    decode_step,
-    encode_step,
     to_pixels,
 )
 
@@ -54,7 +53,7 @@ class VAE:
     The scaling factor is never applied here: multiply latents for a diffusion model, divide before decoding.
     Weights go to the device when a direction is first used.
     Set `tiling` to compute big frames in tiles; between two clips, for a clip keeps one plan.
-    `in_strips` computes in the form that is fastest on TPUs (see `strips`), to the same numbers.
+    `in_strips` computes in the form that is fastest on TPUs (see `strips`).
     Reference: diffusers AutoencoderKLCogVideoX.
     """
 
@@ -73,6 +72,7 @@ class VAE:
         self.source = source
         self.tiling: Tiling | None = None
         self._in_strips = in_strips
+        self._ready = Ready()
         self._tensors = tensors
         self._networks: dict[Part, Network] = {
             "encoder": Network(config, "encoder", encode),
@@ -95,11 +95,11 @@ class VAE:
 
     @property
     def tensors(self) -> weights.Tensors:
-        """The weights as they were read: torch's names and layout, the dtype they are stored in."""
+        """The weights as they were read, in torch's names and layout."""
         return self._tensors
 
     def network(self, part: Part) -> tuple[Network, nnx.State[Any, Any]]:
-        """A direction's network and its parameters on the device."""
+        """A direction's network, for whole frames, and its parameters on the device."""
         return self._networks[part], self._place(part)
 
     def network_for(self, part: Part, height: int) -> Network:
@@ -171,17 +171,14 @@ class VAE:
         self._check_frames(frames.shape)
         grid = self.grid(*frames.shape[2:4])
 
-        def step(frames: ArrayLike, caches: Caches, *, clamp: bool = True) -> tuple[EncodedChunk, Caches]:
-            network = self.network_for("encoder", frames.shape[2])
-            done: tuple[EncodedChunk, Caches] = encode_step(
-                self._place("encoder"), frames, caches, network=network, clamp=clamp
-            )
+        def step(frames: ArrayLike, caches: Caches) -> tuple[EncodedChunk, Caches]:
+            done: tuple[EncodedChunk, Caches] = self._run("encoder", frames, caches, raw=grid is not None)
             return done
 
         if grid is None:
             chunk, caches = step(frames, caches)
             return chunk, caches
-        tiles, caches = tiling.run(functools.partial(step, clamp=False), frames, caches, grid, SPACE)
+        tiles, caches = tiling.run(step, frames, caches, grid, SPACE)
         mean, logvar = (
             tiling.assemble([[getattr(tile, name) for tile in row] for row in tiles], grid=grid, scale=1)
             for name in ("mean", "logvar")
@@ -194,19 +191,17 @@ class VAE:
         """Starts decoding one chunk to uint8 pixels, or to floats; as `encode_chunk` otherwise. 3 latents, then 2."""
         self._check_latents(latents.shape)
         height, width = (side * SPACE for side in latents.shape[2:4])
+        grid = self.grid(height, width)
 
-        def step(latents: ArrayLike, caches: Caches, *, pixels: bool) -> tuple[DecodedChunk, Caches]:
-            network = self.network_for("decoder", latents.shape[2] * SPACE)
-            done: tuple[DecodedChunk, Caches] = decode_step(
-                self._place("decoder"), latents, caches, network=network, pixels=pixels
-            )
+        def step(latents: ArrayLike, caches: Caches) -> tuple[DecodedChunk, Caches]:
+            raw = grid is not None or not pixels
+            done: tuple[DecodedChunk, Caches] = self._run("decoder", latents, caches, raw=raw)
             return done
 
-        grid = self.grid(height, width)
         if grid is None:
-            chunk, caches = step(latents, caches, pixels=pixels)
+            chunk, caches = step(latents, caches)
             return chunk, caches
-        tiles, caches = tiling.run(functools.partial(step, pixels=False), latents, caches, grid, 1)
+        tiles, caches = tiling.run(step, latents, caches, grid, 1)
         frames = tiling.assemble([[tile.frames for tile in row] for row in tiles], grid=grid, scale=SPACE)
         return DecodedChunk(to_pixels(frames) if pixels else frames, _all_finite(tiles)), caches
 
@@ -219,6 +214,32 @@ class VAE:
 
     def _decode_chunks(self, pieces: Iterable[Float[ArrayLike, "B _ h w z"]]) -> Iterator[DecodedChunk]:
         return _one_ahead(functools.partial(self.decode_chunk, pixels=False), pieces, "frame")
+
+    def prepare(self, lengths: Mapping[Part, Sequence[int]], size: tuple[int, int]) -> dict[Part, list[Figures]]:
+        """Compiles ahead, side by side, what a clip of that height and width needs; says what the compiler says.
+
+        lengths: of each direction, the frames or latent frames of its first chunk and of later ones, if there are any.
+        """
+        programs = {part: self.programs(part, size, each) for part, each in lengths.items()}
+        self._ready.compile([program for found in programs.values() for program in found])
+        return {part: self._ready.compile(found) for part, found in programs.items()}
+
+    def programs(self, part: Part, size: tuple[int, int], lengths: Sequence[int]) -> list[Program]:
+        """Those of one direction: two for whole frames and for uniform tiles, more for reference tiles."""
+        grid = self.grid(*size)
+        sizes = [size] if grid is None else [(height * SPACE, width * SPACE) for height, width in grid.sizes()]
+        return [
+            Program(self.network_for(part, height), length, index > 0, height, width, raw=grid is not None)
+            for height, width in sizes
+            for index, length in enumerate(lengths)
+        ]
+
+    def _run(self, part: Part, chunk: ArrayLike, caches: Caches, *, raw: bool) -> Any:
+        batch, length, height, width, _ = chunk.shape
+        if part == "decoder":
+            height, width = height * SPACE, width * SPACE
+        program = Program(self.network_for(part, height), length, caches is not None, height, width, batch, raw)
+        return self._ready.run(program, self._place(part), chunk, caches)
 
     def _place(self, part: Part) -> nnx.State[Any, Any]:
         if part not in self._params:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -59,8 +60,8 @@ class Program:
     """In pixels, and so is the width."""
     width: int
     batch: int = 1
-    tile: bool = False
-    """Whether its results are tiles, which are blended before they are clamped and rounded."""
+    raw: bool = False
+    """Whether its results are neither clamped nor rounded: tiles, which are blended first, and frames as floats."""
 
     @property
     def chunk(self) -> jax.ShapeDtypeStruct:
@@ -94,6 +95,10 @@ class Program:
         compiled = lowered.compile()
         return figures_of(compiled, time.perf_counter() - start)
 
+    def run(self, params: Any, chunk: Any, caches: Any) -> Any:
+        """Runs it by the jitted step, which compiles it when it is first met."""
+        return self._step(params, chunk, caches, **self._options)
+
     @property
     def _step(self) -> Any:
         return encode_step if self.network.part == "encoder" else decode_step
@@ -101,21 +106,50 @@ class Program:
     @property
     def _options(self) -> dict[str, Any]:
         name = "clamp" if self.network.part == "encoder" else "pixels"
-        return {"network": self.network, name: not self.tile}
+        return {"network": self.network, name: not self.raw}
 
 
-def of_direction(network: Network, height: int, width: int, *, tile: bool = False) -> tuple[Program, Program]:
+def of_direction(network: Network, height: int, width: int, *, raw: bool = False) -> tuple[Program, Program]:
     """The two programs that a clip needs: of its first chunk, and of every later one."""
     encoder = network.part == "encoder"
     first, rest = (chunks.FIRST_FRAMES, chunks.FRAMES) if encoder else (chunks.FIRST_LATENTS, chunks.LATENTS)
     return (
-        Program(network, first, False, height, width, tile=tile),
-        Program(network, rest, True, height, width, tile=tile),
+        Program(network, first, False, height, width, raw=raw),
+        Program(network, rest, True, height, width, raw=raw),
     )
 
 
 def _shape(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
+
+
+class Ready:
+    """Programs that are compiled before they are needed, side by side; all others compile when they are first met."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[Program, tuple[Any, Figures]] = {}
+
+    def compile(self, programs: Iterable[Program]) -> list[Figures]:
+        """Compiles those that aren't yet, each in a thread of its own; says what the compiler says of all of them."""
+        wanted = list(dict.fromkeys(programs))
+        missing = [program for program in wanted if program not in self._compiled]
+        with ThreadPoolExecutor(max(1, len(missing))) as pool:
+            found = list(pool.map(_compiled, [program.lower() for program in missing]))
+        self._compiled.update(zip(missing, found, strict=True))
+        return [self._compiled[program][1] for program in wanted]
+
+    def run(self, program: Program, params: Any, chunk: Any, caches: Any) -> Any:
+        """Runs one on its arrays; `caches` is consumed."""
+        ready = self._compiled.get(program)
+        if ready is None or chunk.dtype != program.chunk.dtype:
+            return program.run(params, chunk, caches)
+        return ready[0](params, chunk, caches)
+
+
+def _compiled(lowered: jax.stages.Lowered) -> tuple[Any, Figures]:
+    start = time.perf_counter()
+    compiled = lowered.compile()
+    return compiled, figures_of(compiled, time.perf_counter() - start)
 
 
 def figures_of(compiled: Any, seconds: float) -> Figures:

@@ -42,6 +42,10 @@ class Grid:
     overlap_columns: int
     layout: TileLayout
 
+    def sizes(self) -> list[tuple[int, int]]:
+        """The sizes of its tiles, each once: one for uniform tiles."""
+        return list(dict.fromkeys((row.length, column.length) for row in self.rows for column in self.columns))
+
 
 @dataclasses.dataclass(frozen=True)
 class Tiling:

@@ -27,6 +27,7 @@ from cogvae_cli.pipeline.posterior import Choice, Taker, choose_of_stored
 from cogvae_cli.pipeline.progress import Notices, Progress
 from cogvae_cli.pipeline.results import size_text, tiles_of
 from cogvae_cli.pipeline.stages import Prefetch, WriteBehind
+from cogvae_cli.pipeline.tile_choice import Check, compute
 from cogvae_cli.pipeline.video_options import VideoOptions
 
 if TYPE_CHECKING:
@@ -94,11 +95,17 @@ def decode_file(
         _check_header(source, header, reader.length)
         choice = choose_of_stored(header, options.posterior, options.seed)
         vae = _model_for(header, model, options, progress)
-        start = time.perf_counter()
-        run = _DecodeRun(vae, header, choice, progress, notices)
-        with video_writer(output, write, overwrite=options.overwrite, inputs=[source]) as writer:
-            run.write(reader, writer)
-    return run.result(source, output, reader.shape, size_of(output), time.perf_counter() - start)
+
+        def attempt(vae: VAE, check: Check) -> DecodeResult:
+            start = time.perf_counter()
+            run = _DecodeRun(vae, header, choice, progress, notices)
+            with video_writer(output, write, overwrite=options.overwrite, inputs=[source]) as writer:
+                run.write(reader, writer, check)
+            return run.result(source, output, reader.shape, size_of(output), time.perf_counter() - start)
+
+        size = reader.shape[1] * SPACE, reader.shape[2] * SPACE
+        lengths = decode_plan(reader.length)[:2]
+        return compute(vae, options.tiles, (size, {"decoder": lengths}), attempt, progress)
 
 
 def _check_header(source: Path, header: LatentsHeader, length: int) -> None:
@@ -141,14 +148,20 @@ class _DecodeRun:
         self._compile_seconds = 0.0
         self._factor = np.float32(header.scaling_factor if header.scaled else 1.0)
 
-    def write(self, reader: LatentsReader | ImportedLatents, writer: FrameWriter) -> None:
+    def write(self, reader: LatentsReader | ImportedLatents, writer: FrameWriter, check: Check) -> None:
         """Decodes all of `reader` into the video that `writer` writes."""
         size = size_text(self._header.frames.width, self._header.frames.height)
         self._notices.tell(writer.notices)
         damage = self._header.settings.get("damaged")
         if damage is not None:
             self._notices.tell([f"the latents are of the good part of a damaged video: {damage}"])
-        compiling = Compiling(self._progress, size, "decoding")
+        lengths = decode_plan(reader.length)[:2]
+        padded = reader.shape[1] * SPACE, reader.shape[2] * SPACE
+
+        def prepare(_: np.ndarray) -> None:
+            check(self._vae.prepare({"decoder": lengths}, padded))
+
+        compiling = Compiling(self._progress, size, "decoding", prepare)
         self._progress.begin(self._header.frames.count)
         try:
             with named_memory_errors(size), Prefetch(self._latents(reader)) as latents:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,13 +26,15 @@ _MEMORY_HINT = "use a smaller video, or --dtype bfloat16, which halves what the 
 class Compiling:
     """Names the time in which the first chunks compile, and measures it.
 
-    A call compiles before it returns and computes after, so the time of the first calls is that of compiling.
+    `prepare` compiles all that the clip will need, given its first chunk; whatever it leaves out compiles in the first
+    calls, before they return, so that their time is that of compiling.
     """
 
-    def __init__(self, progress: Progress, size: str, doing: str) -> None:
+    def __init__(self, progress: Progress, size: str, doing: str, prepare: Callable[[Any], None] | None = None) -> None:
         self._progress = progress
         self._size = size
         self._doing = doing
+        self._prepare = prepare
         self._over = False
         self.seconds = 0.0
 
@@ -41,10 +43,12 @@ class Compiling:
         if index == 0:
             self._progress.phase(f"compiling the network for {self._size}, once per size and run; it may take minutes")
         start = time.perf_counter()
+        if index == 0 and self._prepare is not None:
+            self._prepare(item)
         pending = dispatch(item)
         if index < PROGRAMS:
             self.seconds += time.perf_counter() - start
-        if index == PROGRAMS - 1:
+        if index == PROGRAMS - 1 or self._prepare is not None:
             self.end()
         return pending
 

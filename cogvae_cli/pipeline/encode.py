@@ -5,6 +5,7 @@ One chunk is read ahead, one computes, and the one before it is read back and st
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,11 +16,11 @@ import numpy as np
 
 from cogvae_cli import __version__
 from cogvae_cli.errors import UsageError
-from cogvae_cli.model.chunks import FRAMES, latents_of, padded
+from cogvae_cli.model.chunks import FIRST_FRAMES, FRAMES, latents_of, padded
 from cogvae_cli.model.config import DEFAULT_MODEL, SPACE
 from cogvae_cli.pipeline.device import Compiling, check_encoded, named_memory_errors, one_ahead
 from cogvae_cli.pipeline.encode_result import EncodeResult
-from cogvae_cli.pipeline.frames import Chunk, first_length, padding, prepared
+from cogvae_cli.pipeline.frames import Chunk, first_length, padded_size, padding, prepared
 from cogvae_cli.pipeline.models import obtain
 from cogvae_cli.pipeline.options import Dtype, FramesPolicy, PosteriorKind, RunOptions
 from cogvae_cli.pipeline.posterior import Choice, Taker, choose
@@ -27,6 +28,7 @@ from cogvae_cli.pipeline.progress import Notices, Progress
 from cogvae_cli.pipeline.reading import timing_of
 from cogvae_cli.pipeline.results import size_text, tiles_of
 from cogvae_cli.pipeline.stages import Prefetch, WriteBehind
+from cogvae_cli.pipeline.tile_choice import Check, compute
 from cogvae_cli.pipeline.video_options import ReadOptions
 
 if TYPE_CHECKING:
@@ -93,14 +95,21 @@ def encode_file(
     kind = kind_of(output, options.container)
     choice, inputs = options.choice(), files_of(source)
     check_file(output, overwrite=options.overwrite, inputs=inputs)
-    with local(source) as path, VideoReader(path, options.reading) as reader:
+    with local(source) as path:
+        with VideoReader(path, options.reading) as reader:  # what is wrong with it is told before a model is loaded
+            size = padded_size(reader.info.height, reader.info.width)
         vae = obtain(model, options, progress)
-        start = time.perf_counter()
-        with whole_file(output, overwrite=options.overwrite, inputs=inputs) as part:
-            run = _EncodeRun(vae, path, reader, options, progress)
-            header = run.store(part, kind, choice)
-            size = part.stat().st_size
-    return run.result(source, output, header, size, time.perf_counter() - start)
+
+        def attempt(vae: VAE, check: Check) -> EncodeResult:
+            start = time.perf_counter()
+            with VideoReader(path, options.reading) as reader:
+                run = _EncodeRun(vae, path, reader, options, progress)
+                with whole_file(output, overwrite=options.overwrite, inputs=inputs) as part:
+                    header = run.store(part, kind, choice, check)
+                    stored = part.stat().st_size
+                return run.result(source, output, header, stored, time.perf_counter() - start)
+
+        return compute(vae, options.tiles, (size, {"encoder": (FIRST_FRAMES, FRAMES)}), attempt, progress)
 
 
 def kind_of(output: Path, chosen: Literal["npz", "safetensors"] | None = None) -> str:
@@ -131,7 +140,7 @@ class _EncodeRun:
         self._compile_seconds = 0.0
         self._factor = np.float32(vae.scaling_factor if options.scaled else 1.0)
 
-    def store(self, part: Path, kind: str, choice: Choice) -> LatentsHeader:
+    def store(self, part: Path, kind: str, choice: Choice, check: Check) -> LatentsHeader:
         """Encodes all of the video into the container `part`; returns its header."""
         from cogvae_cli.io.fingerprint import sha256_of
         from cogvae_cli.io.latents import LatentsWriter
@@ -143,7 +152,7 @@ class _EncodeRun:
         first = self._first_length()
         sha256 = sha256_of(*self._reader.files)
         taker = Taker(choice, sha256)
-        compiling = Compiling(self._progress, size, "encoding")
+        compiling = Compiling(self._progress, size, "encoding", functools.partial(self._compile, check))
         self._progress.begin(self._reader.expected_frames)
         try:
             with (
@@ -179,6 +188,13 @@ class _EncodeRun:
                 frames += chunk.count
                 self._progress.advance(chunk.count)
         return frames
+
+    def _compile(self, check: Check, chunk: Chunk) -> None:
+        """Compiles what the clip needs, going by its first chunk."""
+        length, height, width = chunk.frames.shape[:3]
+        expected = self._reader.expected_frames
+        lengths = (length,) if expected is not None and expected <= length else (length, FRAMES)
+        check(self._vae.prepare({"encoder": lengths}, (height, width)))
 
     def _dispatch(self, chunk: Chunk) -> EncodedChunk:
         encoded, self._caches = self._vae.encode_chunk(chunk.frames[None], self._caches)

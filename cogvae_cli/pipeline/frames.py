@@ -73,6 +73,11 @@ def padding(size: int) -> int:
     return -size % SPACE
 
 
+def padded_size(height: int, width: int) -> tuple[int, int]:
+    """The size that a frame is computed at."""
+    return height + padding(height), width + padding(width)
+
+
 def pad_edges(frames: np.ndarray) -> np.ndarray:
     """Repeats the last row and column up to multiples of 8: [T H W 3] -> [T H' W' 3]."""
     _, height, width, _ = frames.shape

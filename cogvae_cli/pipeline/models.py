@@ -34,10 +34,14 @@ def obtain(model: str | VAE, options: RunOptions, progress: Progress) -> VAE:
         vae = model
     else:
         from cogvae_cli.io import hub
+        from cogvae_cli.pipeline.compile_cache import keep_programs
         from cogvae_cli.pipeline.loading import build
         from cogvae_cli.pipeline.model_files import transfer_to
 
         progress.phase(f"loading model {model}")
+        hindered = keep_programs()
+        if hindered is not None:
+            progress.notice(hindered)
         files = hub.find_model(model, revision=revision, transfer=transfer_to(progress))
         vae = build(files, dtype=dtype)
     if vae.source.name == BUILT_IN:

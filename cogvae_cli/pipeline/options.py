@@ -33,8 +33,8 @@ def parse_size(text: str) -> tuple[int, int]:
 class TileOptions:
     """The tiles that frames are computed in."""
 
-    tile: str = "off"
-    """`off`, or the size of a tile in pixels, WIDTHxHEIGHT."""
+    tile: str = "auto"
+    """`auto`: whole frames if they fit the device's memory, else the fewest tiles. `off`, or a tile's WIDTHxHEIGHT."""
     overlap: str | None = None
     """How far neighbours overlap, WIDTHxHEIGHT in pixels; by default a fifth of the width and a sixth of the height."""
     layout: TileLayout | None = None
@@ -42,14 +42,16 @@ class TileOptions:
 
     def as_settings(self) -> dict[str, str]:
         """What was asked for, as a latents file's header records it."""
+        if self.tile == "auto":
+            return {"tile": "auto"}
         asked = {"tile": self.tile, "tile_overlap": self.overlap, "tile_layout": self.layout or "uniform"}
         return {} if self.tile == "off" else {name: value for name, value in asked.items() if value is not None}
 
     def tiling(self) -> Tiling | None:
-        """The geometry; None for whole frames. Raises UsageError for one that would give wrong sizes."""
+        """The geometry asked for; None for whole frames and `auto`. Raises UsageError for one of wrong sizes."""
         from cogvae_cli.model.tiling import Tiling
 
-        if self.tile == "off":
+        if self.tile in ("off", "auto"):
             for name, value in (("overlap", self.overlap), ("layout", self.layout)):
                 if value is not None:
                     hint = "give their size with --tile, say --tile 360x240"

@@ -1,0 +1,87 @@
+"""How much of a device's memory a clip takes: weights, caches and chunks to the byte, work memory by a fitted model.
+
+Work memory is what a program needs while it runs. It grows with the pixels of a frame and with the width of the first
+level: `WORK` has, for each kind of program, how many times the widest level's activations it comes to, fitted to what
+the compilers report (benchmarks/tpu_compile.py; docs/performance.md has the measurements).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from cogvae_cli.model.config import SPACE
+from cogvae_cli.model.programs import Program
+from cogvae_cli.model.vae import Part
+
+LANES = 128
+"""Channels of a TPU array are padded to a multiple of this."""
+
+WORK: dict[tuple[str, Part, bool], float] = {
+    ("tpu", "encoder", True): 5.7,
+    ("tpu", "decoder", True): 9.8,
+}
+"""By platform, part, and whether the dtype has two bytes: work memory over the activations of the widest level."""
+
+UNKNOWN = 14.0
+"""The same where nothing was measured: more than any of those, so that tiles are rather too small."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Need:
+    """Bytes on one device at the worst moment of a clip."""
+
+    weights: int
+    caches: int
+    """Of all tiles together."""
+    chunks: int
+    """What goes in and comes out, of this chunk and of the one that is read back meanwhile."""
+    work: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.caches + self.chunks + self.work
+
+
+def need(programs: Sequence[Program], tiles: int, size: tuple[int, int], platform: str) -> Need:
+    """Of one direction: its programs (of a tile, or of whole frames), how many tiles, the frames' height and width."""
+    worst = max(programs, key=lambda program: program.height * program.width * program.length)
+    network = worst.network
+    caches = max(_cache_bytes(program) for program in programs if not program.later)
+    chunks = 2 * (_bytes(worst.chunk) + _result_bytes(worst, size))
+    return Need(_bytes(network.shapes()), tiles * caches, chunks, _work(worst, platform))
+
+
+def _work(program: Program, platform: str) -> int:
+    network = program.network
+    itemsize = network.numerics.array_dtype.itemsize
+    channels = network.config.block_out_channels[0]
+    if platform == "tpu":
+        channels = math.ceil(channels / LANES) * LANES
+    frames = program.length if network.part == "encoder" else 4 * program.length
+    activations = program.batch * frames * program.height * program.width * channels * itemsize
+    return round(WORK.get((platform, network.part, itemsize == 2), UNKNOWN) * activations)
+
+
+@functools.lru_cache(maxsize=64)
+def _cache_bytes(program: Program) -> int:
+    return _bytes(program.new_caches())
+
+
+def _result_bytes(program: Program, size: tuple[int, int]) -> int:
+    """Of the whole frame; blended from float32 tiles where there are any."""
+    height, width = size
+    if program.network.part == "encoder":
+        latents = math.ceil(program.length / 4) * (height // SPACE) * (width // SPACE)
+        return program.batch * latents * 2 * program.network.config.latent_channels * 4
+    pixels = program.batch * 4 * program.length * height * width * 3
+    return pixels * 9 if program.raw else pixels
+
+
+def _bytes(tree: Any) -> int:
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

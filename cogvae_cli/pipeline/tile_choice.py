@@ -1,0 +1,206 @@
+"""Which tiles a clip is computed in, where that is left to the tool: none if whole frames fit, else the fewest that do.
+
+An estimate chooses before anything is compiled; what the compiler says of the programs decides before the first frame.
+Should the device run out all the same, the clip starts again with smaller tiles, once: norms make plans unequal, so one
+clip has one plan.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from cogvae_cli.errors import DeviceMemoryError, UsageError
+from cogvae_cli.model.config import SPACE
+from cogvae_cli.pipeline.options import TileOptions
+from cogvae_cli.pipeline.progress import Progress
+from cogvae_cli.pipeline.results import size_text
+
+if TYPE_CHECKING:
+    from cogvae_cli.model.autoencoder import VAE
+    from cogvae_cli.model.programs import Figures
+    from cogvae_cli.model.tiling import Tiling
+    from cogvae_cli.model.vae import Part
+
+SMALLEST = 64
+"""Pixels of a tile's side, at least."""
+
+MOST = 64
+"""Tiles of a frame, at most."""
+
+Result = TypeVar("Result")
+
+Check = Callable[[Mapping["Part", list["Figures"]]], None]
+"""Told what the compiler says, before the first frame; raises PlanTooBigError if that is too much."""
+
+Attempt = Callable[["VAE", Check], Result]
+"""A whole clip, from its first frame."""
+
+Lengths = Mapping["Part", Sequence[int]]
+"""Of each direction that runs, the chunks' lengths: of the first, and of later ones if there are any."""
+
+
+class PlanTooBigError(DeviceMemoryError):
+    """The compiler says that the programs don't fit; nothing has been computed yet."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a plan has to fit into."""
+
+    bytes: int
+    platform: str
+
+
+class TileChoice:
+    """Goes from whole frames to ever smaller tiles, as far as it has to."""
+
+    def __init__(self, vae: VAE, size: tuple[int, int], lengths: Lengths, budget: Budget) -> None:
+        self._vae = vae
+        self._size = size
+        self._lengths = lengths
+        self._budget = budget
+        self._plans = itertools.chain([None], tilings(*size))
+        self._restarted = False
+
+    def next(self) -> VAE | None:
+        """The model with the next plan that should fit; None when there are no smaller tiles."""
+        for tiling in self._plans:
+            vae = self._vae.tiled(tiling)
+            if self.estimate(vae) <= self._budget.bytes:
+                return vae
+        return None
+
+    def estimate(self, vae: VAE) -> int:
+        """Bytes that the model takes with its tiles, both directions' weights and caches together."""
+        from cogvae_cli.model.memory import need
+
+        grid = vae.grid(*self._size)
+        tiles = 1 if grid is None else len(grid.rows) * len(grid.columns)
+        needs = [
+            need(vae.programs(part, self._size, lengths), tiles, self._size, self._budget.platform)
+            for part, lengths in self._lengths.items()
+        ]
+        held = sum(one.weights + one.caches for one in needs)
+        return held + max(one.chunks + one.work for one in needs)
+
+    def check(self, vae: VAE, figures: Mapping[Part, list[Figures]]) -> None:
+        """Raises PlanTooBigError if compiled programs don't fit beside what stays on the device."""
+        grid = vae.grid(*self._size)
+        tiles = 1 if grid is None else len(grid.rows) * len(grid.columns)
+        caches = {part: max(one.outputs for one in found) for part, found in figures.items()}
+        held = sum(tiles * bytes_ for bytes_ in caches.values())
+        peak = max(held - caches[part] + max(one.total for one in found) for part, found in figures.items())
+        if peak > self._budget.bytes:
+            height, width = self._size
+            raise PlanTooBigError(f"{size_text(width, height)} takes {peak / 1e9:.1f} GB{_tiles(vae)}")
+
+    def run(self, attempt: Attempt[Result], progress: Progress) -> Result:
+        """Runs the attempt with the first plan that fits; once more with smaller tiles if the device runs out.
+
+        Raises DeviceMemoryError when no tiles are left, or the second attempt runs out too.
+        """
+        vae = self.next()
+        while True:
+            if vae is None:
+                height, width = self._size
+                raise DeviceMemoryError(
+                    f"{size_text(width, height)} doesn't fit into {self._budget.bytes / 1e9:.1f} GB, in any tiles",
+                    "use a smaller video, or --dtype bfloat16, which halves what the network holds",
+                )
+            try:
+                return attempt(vae, functools.partial(self.check, vae))
+            except PlanTooBigError as error:
+                why = str(error)
+            except DeviceMemoryError as error:
+                if self._restarted:
+                    raise
+                self._restarted, why = True, str(error)
+            vae = self.next()
+            if vae is not None:
+                progress.notice(f"{why}; the clip starts again{_tiles(vae)}")
+
+
+def _tiles(vae: VAE) -> str:
+    tiling = vae.tiling
+    return "" if tiling is None else f" in tiles of {size_text(tiling.width, tiling.height)}"
+
+
+def tilings(height: int, width: int) -> Iterator[Tiling]:
+    """Uniform tiles for frames of that size, the fewest and then the smallest first."""
+    from cogvae_cli.model.tiling import Tiling
+
+    seen = set()
+    shapes = ((rows, columns) for rows in range(1, MOST + 1) for columns in range(1, MOST // rows + 1))
+    for rows, columns in sorted(shapes, key=lambda shape: (shape[0] * shape[1], abs(shape[0] - shape[1]))):
+        sides = _side(height, rows, 6), _side(width, columns, 5)
+        if rows * columns == 1 or None in sides or sides in seen:
+            continue
+        seen.add(sides)
+        tile_height, tile_width = sides
+        if tile_height is None or tile_width is None:
+            continue
+        yield Tiling.of(tile_width, tile_height)
+
+
+def _side(length: int, count: int, parts: int) -> int | None:
+    """The smallest side of tiles of which `count` cover the length, overlapping by 1/`parts`; None if too small."""
+    if count == 1:
+        return length
+    exact = length * parts / (count * (parts - 1) + 1)
+    side = -(-int(-(-exact // 1)) // SPACE) * SPACE
+    while side < length and _count(length, side, parts) > count:
+        side += SPACE
+    return side if SMALLEST <= side < length and _count(length, side, parts) == count else None
+
+
+def _count(length: int, side: int, parts: int) -> int:
+    overlap = SPACE * round(side / parts / SPACE)
+    return -(-(length - side) // (side - overlap)) + 1
+
+
+def compute(
+    vae: VAE, options: TileOptions, clip: tuple[tuple[int, int], Lengths], attempt: Attempt[Result], progress: Progress
+) -> Result:
+    """Runs the attempt: with the tiles that were told, or that the model has, or else with those that fit.
+
+    clip: height and width of its padded frames, and the lengths of its chunks. Raises what the attempt raises, and
+    DeviceMemoryError where nothing fits.
+    """
+    if options.tile != "auto" or vae.tiling is not None:
+        return attempt(vae, lambda figures: None)
+    return TileChoice(vae, *clip, budget()).run(attempt, progress)
+
+
+def budget() -> Budget:
+    """All the memory of the device; on CPU the RAM, or what the control group allows.
+
+    Raises UsageError where the device doesn't say.
+    """
+    import jax
+
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return Budget(_host_bytes(), "cpu")
+    stats = device.memory_stats() or {}
+    if "bytes_limit" not in stats:
+        raise UsageError(f"{device.device_kind} doesn't say how much memory it has", "give --tile off, or their size")
+    return Budget(int(stats["bytes_limit"]), str(device.platform))
+
+
+def _host_bytes() -> int:
+    import os
+    from pathlib import Path
+
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = Path(name).read_text(encoding="ascii").strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            limits.append(int(text))
+    return min(limits)
