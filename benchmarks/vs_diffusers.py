@@ -34,11 +34,11 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from random_weights import FULL, random_frames, random_latents, random_tensors  # noqa: E402
 from reference import from_torch, reference_vae, to_torch  # noqa: E402
-from work import convolution_flops  # noqa: E402
 
 from cogvae_cli.model.autoencoder import VAE  # noqa: E402
 from cogvae_cli.model.config import SPACE, ModelSource  # noqa: E402
 from cogvae_cli.model.numerics import Numerics  # noqa: E402
+from cogvae_cli.model.work import convolution_flops  # noqa: E402
 
 FRAMES, LATENTS = 9, 3
 DIRECTIONS = ("encode", "decode")

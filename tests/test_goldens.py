@@ -36,8 +36,7 @@ def _grouped(case: goldens.Case):
 
 @pytest.mark.parametrize("case", [_grouped(case) for case in goldens.CASES])
 def test_the_outputs_are_those_of_diffusers(case: goldens.Case) -> None:
-    vae = _vae(case.config)
-    vae.tiling = case.tiling
+    vae = _vae(case.config).tiled(case.tiling)
     posterior = vae.encode(case.frames())
     decoded = vae.decode(case.latents())
     for name, got in (("mean", posterior.mean), ("logvar", posterior.logvar), ("decoded", decoded)):

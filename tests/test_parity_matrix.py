@@ -56,9 +56,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @functools.cache
 def _ours(folder: Path, tiled: bool) -> VAE:
-    vae = load(str(folder))
-    vae.tiling = TILES if tiled else None
-    return vae
+    return load(str(folder)).tiled(TILES if tiled else None)
 
 
 @functools.cache

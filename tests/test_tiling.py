@@ -103,8 +103,7 @@ def test_uniform_weights_are_smooth_and_add_up_to_one() -> None:
 def _vae(layout: TileLayout) -> VAE:
     source = ModelSource("random", None, "0" * 64, ())
     vae = VAE(TINY, _tensors(), source, encode=Numerics(), decode=Numerics())
-    vae.tiling = Tiling.of(40, 48, layout)
-    return vae
+    return vae.tiled(Tiling.of(40, 48, layout))
 
 
 @functools.cache

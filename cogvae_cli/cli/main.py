@@ -20,6 +20,7 @@ from cogvae_cli.cli.decode import decode
 from cogvae_cli.cli.encode import encode
 from cogvae_cli.cli.info import info
 from cogvae_cli.cli.models import app as models
+from cogvae_cli.cli.plan import plan
 from cogvae_cli.cli.roundtrip import roundtrip
 from cogvae_cli.cli.verify import verify
 from cogvae_cli.errors import CogvaeError
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for _command in (encode, decode, roundtrip, info, convert, verify):
+for _command in (encode, decode, roundtrip, info, plan, convert, verify):
     app.command()(_command)
 app.add_typer(models)
 

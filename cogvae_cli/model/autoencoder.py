@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float, UInt8
 from cogvae_cli.errors import InputError, NonFiniteError, UsageError
 from cogvae_cli.model import chunks, tiling, weights
 from cogvae_cli.model.config import SPACE, ModelSource, VAEConfig
+from cogvae_cli.model.form import Form
 from cogvae_cli.model.numerics import Numerics
 from cogvae_cli.model.programs import Figures, Program, Ready
 from cogvae_cli.model.tiling import Grid, Tiling
@@ -52,7 +53,7 @@ class VAE:
     Any T goes in; it is cut into chunks as upstream cuts it, so only 1, 8k and 8k+1 frames come back as many.
     The scaling factor is never applied here: multiply latents for a diffusion model, divide before decoding.
     Weights go to the device when a direction is first used.
-    Set `tiling` to compute big frames in tiles; between two clips, for a clip keeps one plan.
+    `tiled` gives one that computes big frames in tiles; a clip keeps one plan.
     `in_strips` computes in the form that is fastest on TPUs (see `strips`).
     Reference: diffusers AutoencoderKLCogVideoX.
     """
@@ -70,14 +71,9 @@ class VAE:
         weights.check(config, tensors)
         self.config = config
         self.source = source
-        self.tiling: Tiling | None = None
-        self._in_strips = in_strips
+        self.form = Form.of(config, encode, decode, in_strips=in_strips)
         self._ready = Ready()
         self._tensors = tensors
-        self._networks: dict[Part, Network] = {
-            "encoder": Network(config, "encoder", encode),
-            "decoder": Network(config, "decoder", decode),
-        }
         self._params: dict[Part, nnx.State[Any, Any]] = {}
 
     @property
@@ -87,11 +83,11 @@ class VAE:
 
     @property
     def encode_dtype(self) -> str:
-        return self._networks["encoder"].numerics.dtype
+        return self.form.encoder.numerics.dtype
 
     @property
     def decode_dtype(self) -> str:
-        return self._networks["decoder"].numerics.dtype
+        return self.form.decoder.numerics.dtype
 
     @property
     def tensors(self) -> weights.Tensors:
@@ -100,17 +96,17 @@ class VAE:
 
     def network(self, part: Part) -> tuple[Network, nnx.State[Any, Any]]:
         """A direction's network, for whole frames, and its parameters on the device."""
-        return self._networks[part], self._place(part)
+        return self.form.network(part), self._place(part)
 
-    def network_for(self, part: Part, height: int) -> Network:
-        """The network as it computes frames, or tiles, of that height in pixels."""
-        network = self._networks[part]
-        return network.in_strips(height) if self._in_strips else network
+    @property
+    def tiling(self) -> Tiling | None:
+        """The tiles that big frames are computed in."""
+        return self.form.tiling
 
     def tiled(self, tiling: Tiling | None) -> VAE:
         """The same model, which computes big frames in those tiles. Weights are shared, on the device too."""
         other = copy.copy(self)
-        other.tiling = tiling
+        other.form = self.form.tiled(tiling)
         return other
 
     def encode(self, frames: Float[ArrayLike, "B T H W 3"]) -> Posterior:
@@ -207,7 +203,7 @@ class VAE:
 
     def grid(self, height: int, width: int) -> Grid | None:
         """The tiles that frames of that size in pixels are computed in; None if they are computed whole."""
-        return self.tiling.grid(height, width) if self.tiling else None
+        return self.form.grid(height, width)
 
     def _encode_chunks(self, pieces: Iterable[Float[ArrayLike, "B _ H W 3"]]) -> Iterator[EncodedChunk]:
         return _one_ahead(self.encode_chunk, pieces, "latent frame")
@@ -220,30 +216,20 @@ class VAE:
 
         lengths: of each direction, the frames or latent frames of its first chunk and of later ones, if there are any.
         """
-        programs = {part: self.programs(part, size, each) for part, each in lengths.items()}
+        programs = {part: self.form.programs(part, size, each) for part, each in lengths.items()}
         self._ready.compile([program for found in programs.values() for program in found])
         return {part: self._ready.compile(found) for part, found in programs.items()}
-
-    def programs(self, part: Part, size: tuple[int, int], lengths: Sequence[int]) -> list[Program]:
-        """Those of one direction: two for whole frames and for uniform tiles, more for reference tiles."""
-        grid = self.grid(*size)
-        sizes = [size] if grid is None else [(height * SPACE, width * SPACE) for height, width in grid.sizes()]
-        return [
-            Program(self.network_for(part, height), length, index > 0, height, width, raw=grid is not None)
-            for height, width in sizes
-            for index, length in enumerate(lengths)
-        ]
 
     def _run(self, part: Part, chunk: ArrayLike, caches: Caches, *, raw: bool) -> Any:
         batch, length, height, width, _ = chunk.shape
         if part == "decoder":
             height, width = height * SPACE, width * SPACE
-        program = Program(self.network_for(part, height), length, caches is not None, height, width, batch, raw)
+        program = Program(self.form.network_for(part, height), length, caches is not None, height, width, batch, raw)
         return self._ready.run(program, self._place(part), chunk, caches)
 
     def _place(self, part: Part) -> nnx.State[Any, Any]:
         if part not in self._params:
-            self._params[part] = jax.device_put(weights.to_params(self._networks[part], self._tensors))
+            self._params[part] = jax.device_put(weights.to_params(self.form.network(part), self._tensors))
         return self._params[part]
 
     def _check_frames(self, shape: tuple[int, ...]) -> None:

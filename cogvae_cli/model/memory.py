@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 
+from cogvae_cli.model.chunks import frames_of
 from cogvae_cli.model.config import SPACE
 from cogvae_cli.model.programs import Program
 from cogvae_cli.model.vae import Part
@@ -23,10 +24,12 @@ LANES = 128
 """Channels of a TPU array are padded to a multiple of this."""
 
 WORK: dict[tuple[str, Part, bool], float] = {
-    ("tpu", "encoder", True): 5.7,
+    ("tpu", "encoder", False): 3.6,
+    ("tpu", "encoder", True): 5.9,
+    ("tpu", "decoder", False): 9.2,
     ("tpu", "decoder", True): 9.8,
 }
-"""By platform, part, and whether the dtype has two bytes: work memory over the activations of the widest level."""
+"""By platform, part, and whether the chunk is a later one: work memory over the activations of the widest level."""
 
 UNKNOWN = 14.0
 """The same where nothing was measured: more than any of those, so that tiles are rather too small."""
@@ -50,11 +53,11 @@ class Need:
 
 def need(programs: Sequence[Program], tiles: int, size: tuple[int, int], platform: str) -> Need:
     """Of one direction: its programs (of a tile, or of whole frames), how many tiles, the frames' height and width."""
+    work = max(_work(program, platform) for program in programs)
     worst = max(programs, key=lambda program: program.height * program.width * program.length)
-    network = worst.network
     caches = max(_cache_bytes(program) for program in programs if not program.later)
     chunks = 2 * (_bytes(worst.chunk) + _result_bytes(worst, size))
-    return Need(_bytes(network.shapes()), tiles * caches, chunks, _work(worst, platform))
+    return Need(_bytes(worst.network.shapes()), tiles * caches, chunks, work)
 
 
 def _work(program: Program, platform: str) -> int:
@@ -63,9 +66,9 @@ def _work(program: Program, platform: str) -> int:
     channels = network.config.block_out_channels[0]
     if platform == "tpu":
         channels = math.ceil(channels / LANES) * LANES
-    frames = program.length if network.part == "encoder" else 4 * program.length
+    frames = program.length if network.part == "encoder" else frames_of(program.length)
     activations = program.batch * frames * program.height * program.width * channels * itemsize
-    return round(WORK.get((platform, network.part, itemsize == 2), UNKNOWN) * activations)
+    return round(WORK.get((platform, network.part, program.later), UNKNOWN) * activations)
 
 
 @functools.lru_cache(maxsize=64)
@@ -79,7 +82,7 @@ def _result_bytes(program: Program, size: tuple[int, int]) -> int:
     if program.network.part == "encoder":
         latents = math.ceil(program.length / 4) * (height // SPACE) * (width // SPACE)
         return program.batch * latents * 2 * program.network.config.latent_channels * 4
-    pixels = program.batch * 4 * program.length * height * width * 3
+    pixels = program.batch * frames_of(program.length) * height * width * 3
     return pixels * 9 if program.raw else pixels
 
 

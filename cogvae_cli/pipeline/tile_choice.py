@@ -21,6 +21,8 @@ from cogvae_cli.pipeline.results import size_text
 
 if TYPE_CHECKING:
     from cogvae_cli.model.autoencoder import VAE
+    from cogvae_cli.model.form import Form
+    from cogvae_cli.model.memory import Need
     from cogvae_cli.model.programs import Figures
     from cogvae_cli.model.tiling import Tiling
     from cogvae_cli.model.vae import Part
@@ -58,74 +60,80 @@ class Budget:
 class TileChoice:
     """Goes from whole frames to ever smaller tiles, as far as it has to."""
 
-    def __init__(self, vae: VAE, size: tuple[int, int], lengths: Lengths, budget: Budget) -> None:
-        self._vae = vae
+    def __init__(self, form: Form, size: tuple[int, int], lengths: Lengths, budget: Budget) -> None:
+        self._form = form
         self._size = size
         self._lengths = lengths
         self._budget = budget
         self._plans = itertools.chain([None], tilings(*size))
         self._restarted = False
 
-    def next(self) -> VAE | None:
-        """The model with the next plan that should fit; None when there are no smaller tiles."""
+    def next(self) -> Form | None:
+        """The next plan that should fit; None when there are no smaller tiles."""
         for tiling in self._plans:
-            vae = self._vae.tiled(tiling)
-            if self.estimate(vae) <= self._budget.bytes:
-                return vae
+            form = self._form.tiled(tiling)
+            if total(self.estimate(form)) <= self._budget.bytes:
+                return form
         return None
 
-    def estimate(self, vae: VAE) -> int:
-        """Bytes that the model takes with its tiles, both directions' weights and caches together."""
+    def estimate(self, form: Form) -> dict[Part, Need]:
+        """What each direction takes with those tiles."""
         from cogvae_cli.model.memory import need
 
-        grid = vae.grid(*self._size)
-        tiles = 1 if grid is None else len(grid.rows) * len(grid.columns)
-        needs = [
-            need(vae.programs(part, self._size, lengths), tiles, self._size, self._budget.platform)
+        tiles = form.tiles(*self._size)
+        return {
+            part: need(form.programs(part, self._size, lengths), tiles, self._size, self._budget.platform)
             for part, lengths in self._lengths.items()
-        ]
-        held = sum(one.weights + one.caches for one in needs)
-        return held + max(one.chunks + one.work for one in needs)
+        }
 
-    def check(self, vae: VAE, figures: Mapping[Part, list[Figures]]) -> None:
+    def check(self, form: Form, figures: Mapping[Part, list[Figures]]) -> None:
         """Raises PlanTooBigError if compiled programs don't fit beside what stays on the device."""
-        grid = vae.grid(*self._size)
-        tiles = 1 if grid is None else len(grid.rows) * len(grid.columns)
-        caches = {part: max(one.outputs for one in found) for part, found in figures.items()}
-        held = sum(tiles * bytes_ for bytes_ in caches.values())
-        peak = max(held - caches[part] + max(one.total for one in found) for part, found in figures.items())
+        peak = compiled_total(figures, form.tiles(*self._size))
         if peak > self._budget.bytes:
             height, width = self._size
-            raise PlanTooBigError(f"{size_text(width, height)} takes {peak / 1e9:.1f} GB{_tiles(vae)}")
+            raise PlanTooBigError(f"{size_text(width, height)} takes {peak / 1e9:.1f} GB{_in_tiles(form)}")
 
-    def run(self, attempt: Attempt[Result], progress: Progress) -> Result:
+    def run(self, vae: VAE, attempt: Attempt[Result], progress: Progress) -> Result:
         """Runs the attempt with the first plan that fits; once more with smaller tiles if the device runs out.
 
         Raises DeviceMemoryError when no tiles are left, or the second attempt runs out too.
         """
-        vae = self.next()
+        form = self.next()
         while True:
-            if vae is None:
+            if form is None:
                 height, width = self._size
                 raise DeviceMemoryError(
                     f"{size_text(width, height)} doesn't fit into {self._budget.bytes / 1e9:.1f} GB, in any tiles",
                     "use a smaller video, or --dtype bfloat16, which halves what the network holds",
                 )
             try:
-                return attempt(vae, functools.partial(self.check, vae))
+                return attempt(vae.tiled(form.tiling), functools.partial(self.check, form))
             except PlanTooBigError as error:
                 why = str(error)
             except DeviceMemoryError as error:
                 if self._restarted:
                     raise
                 self._restarted, why = True, str(error)
-            vae = self.next()
-            if vae is not None:
-                progress.notice(f"{why}; the clip starts again{_tiles(vae)}")
+            form = self.next()
+            if form is not None:
+                progress.notice(f"{why}; the clip starts again{_in_tiles(form)}")
 
 
-def _tiles(vae: VAE) -> str:
-    tiling = vae.tiling
+def total(needs: Mapping[Part, Need]) -> int:
+    """Bytes of all directions together: one computes, and weights and caches of the others stay."""
+    held = sum(one.weights + one.caches for one in needs.values())
+    return held + max(one.chunks + one.work for one in needs.values())
+
+
+def compiled_total(figures: Mapping[Part, list[Figures]], tiles: int) -> int:
+    """The same by the compiler's word: the caches of all tiles stay while one of them computes."""
+    caches = {part: max(one.outputs for one in found) for part, found in figures.items()}
+    held = tiles * sum(caches.values())
+    return max(held - caches[part] + max(one.total for one in found) for part, found in figures.items())
+
+
+def _in_tiles(form: Form) -> str:
+    tiling = form.tiling
     return "" if tiling is None else f" in tiles of {size_text(tiling.width, tiling.height)}"
 
 
@@ -172,7 +180,7 @@ def compute(
     """
     if options.tile != "auto" or vae.tiling is not None:
         return attempt(vae, lambda figures: None)
-    return TileChoice(vae, *clip, budget()).run(attempt, progress)
+    return TileChoice(vae.form, *clip, budget()).run(vae, attempt, progress)
 
 
 def budget() -> Budget:

@@ -19,7 +19,7 @@ def convolution_flops(config: VAEConfig, part: Part, chunk: tuple[int, int, int,
     ones on the frames before time is doubled. The figure is the same however a convolution is computed.
     """
     network = Network(config, part, Numerics())
-    input_of = jax.ShapeDtypeStruct(chunk, np.float32)
+    input_of = jax.ShapeDtypeStruct(chunk, np.float32)  # type: ignore[no-untyped-call]
     layers, _ = jax.eval_shape(
         lambda params, x: trace_step(params, x, None, network=network), network.shapes(), input_of
     )
