@@ -19,11 +19,11 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, UInt8
 
 from cogvae_cli.errors import InputError, NonFiniteError, UsageError
-from cogvae_cli.model import chunks, tiling, weights
+from cogvae_cli.model import chunks, programs, tiling, weights
 from cogvae_cli.model.config import SPACE, ModelSource, VAEConfig
 from cogvae_cli.model.form import Form
 from cogvae_cli.model.numerics import Numerics
-from cogvae_cli.model.programs import Figures, Program, Ready
+from cogvae_cli.model.programs import Figures, Program
 from cogvae_cli.model.tiling import Grid, Tiling
 from cogvae_cli.model.vae import (
     Caches,
@@ -54,7 +54,6 @@ class VAE:
     The scaling factor is never applied here: multiply latents for a diffusion model, divide before decoding.
     Weights go to the device when a direction is first used.
     `tiled` gives one that computes big frames in tiles; a clip keeps one plan.
-    `in_strips` computes in the form that is fastest on TPUs (see `strips`).
     Reference: diffusers AutoencoderKLCogVideoX.
     """
 
@@ -66,13 +65,11 @@ class VAE:
         *,
         encode: Numerics,
         decode: Numerics,
-        in_strips: bool = False,
     ) -> None:
         weights.check(config, tensors)
         self.config = config
         self.source = source
-        self.form = Form.of(config, encode, decode, in_strips=in_strips)
-        self._ready = Ready()
+        self.form = Form.of(config, encode, decode)
         self._tensors = tensors
         self._params: dict[Part, nnx.State[Any, Any]] = {}
 
@@ -102,6 +99,12 @@ class VAE:
     def tiling(self) -> Tiling | None:
         """The tiles that big frames are computed in."""
         return self.form.tiling
+
+    def in_strips(self) -> VAE:
+        """The same model, which computes in the form that is fastest on TPUs (see `strips`)."""
+        other = copy.copy(self)
+        other.form = dataclasses.replace(self.form, in_strips=True)
+        return other
 
     def tiled(self, tiling: Tiling | None) -> VAE:
         """The same model, which computes big frames in those tiles. Weights are shared, on the device too."""
@@ -216,16 +219,16 @@ class VAE:
 
         lengths: of each direction, the frames or latent frames of its first chunk and of later ones, if there are any.
         """
-        programs = {part: self.form.programs(part, size, each) for part, each in lengths.items()}
-        self._ready.compile([program for found in programs.values() for program in found])
-        return {part: self._ready.compile(found) for part, found in programs.items()}
+        wanted = {part: self.form.programs(part, size, each) for part, each in lengths.items()}
+        programs.compile_ahead([program for found in wanted.values() for program in found])
+        return {part: programs.compile_ahead(found) for part, found in wanted.items()}
 
     def _run(self, part: Part, chunk: ArrayLike, caches: Caches, *, raw: bool) -> Any:
         batch, length, height, width, _ = chunk.shape
         if part == "decoder":
             height, width = height * SPACE, width * SPACE
         program = Program(self.form.network_for(part, height), length, caches is not None, height, width, batch, raw)
-        return self._ready.run(program, self._place(part), chunk, caches)
+        return programs.run(program, self._place(part), chunk, caches)
 
     def _place(self, part: Part) -> nnx.State[Any, Any]:
         if part not in self._params:

@@ -17,7 +17,9 @@ from cogvae_cli.model.strips import with_neighbours
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
-SAME: Padding = ((1, 1), (1, 1))
+NONE, ONE = (0, 0), (1, 1)
+
+SAME: Padding = (ONE, ONE)
 """One zero on every side: a 3x3 kernel keeps the size."""
 
 _WIDE, _MANY = 64, 1024
@@ -43,7 +45,7 @@ def conv3d(
 ) -> Float[Array, "B T H W O"]:
     """3x3x3 convolution: S frames in, T = S-2 out; zeros outside in space, nothing added in time."""
     if strips > 1:
-        return _plain(with_neighbours(x, strips), kernel, rows=(0, 0), precision=precision)
+        return _plain(with_neighbours(x, strips), kernel, padding=(NONE, ONE), precision=precision)
     y: jax.Array = lax.platform_dependent(
         x,
         kernel,
@@ -62,24 +64,23 @@ def _on_cpu(x: jax.Array, kernel: jax.Array, *, precision: lax.Precision) -> jax
 
 
 def _as_one(x: jax.Array, kernel: jax.Array, *, precision: lax.Precision) -> jax.Array:
-    return _plain(x, kernel, rows=(1, 1), precision=precision)
+    return _plain(x, kernel, padding=SAME, precision=precision)
 
 
 def _plain(
     x: jax.Array,
     kernel: jax.Array,
     *,
-    rows: tuple[int, int],
-    columns: tuple[int, int] = (1, 1),
+    padding: Padding,
     stride: int = 1,
     precision: lax.Precision,
 ) -> jax.Array:
-    """One 3-D convolution with so many zeros above and below, left and right; the stride is that of space."""
+    """One 3-D convolution; zeros and stride are those of height and width."""
     return lax.conv_general_dilated(
         x,
         kernel,
         (1, stride, stride),
-        ((0, 0), rows, columns),
+        (NONE, *padding),
         dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
         precision=precision,
     )
@@ -104,7 +105,7 @@ def halving_conv(
     """3x3 convolution of stride 2, with zeros below and to the right only."""
     if strips > 1:
         x = with_neighbours(x, strips, above=False)
-        return _plain(x, kernel[None], rows=(0, 0), columns=(0, 1), stride=2, precision=precision)
+        return _plain(x, kernel[None], padding=(NONE, (0, 1)), stride=2, precision=precision)
     batch, frames, height, width, channels = x.shape
     x = x.reshape(batch * frames, height, width, channels)
     y = conv2d(x, kernel, padding=((0, 1), (0, 1)), stride=2, precision=precision)
@@ -124,8 +125,7 @@ def doubling_conv(
         _plain(
             x[:, :, row : row + height + 1],
             _merge_taps(kernel, row, column)[None],
-            rows=(0, 0),
-            columns=_edge(column),
+            padding=(NONE, _edge(column)),
             precision=precision,
         )
         for row in (0, 1)

@@ -123,27 +123,31 @@ def _shape(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
 
 
-class Ready:
-    """Programs that are compiled before they are needed, side by side; all others compile when they are first met."""
+_READY: dict[Program, tuple[Any, Figures]] = {}
+"""What was compiled ahead in this process: as with jit's own cache, weights are arguments, so all models share it."""
 
-    def __init__(self) -> None:
-        self._compiled: dict[Program, tuple[Any, Figures]] = {}
 
-    def compile(self, programs: Iterable[Program]) -> list[Figures]:
-        """Compiles those that aren't yet, each in a thread of its own; says what the compiler says of all of them."""
-        wanted = list(dict.fromkeys(programs))
-        missing = [program for program in wanted if program not in self._compiled]
-        with ThreadPoolExecutor(max(1, len(missing))) as pool:
-            found = list(pool.map(_compiled, [program.lower() for program in missing]))
-        self._compiled.update(zip(missing, found, strict=True))
-        return [self._compiled[program][1] for program in wanted]
+def compile_ahead(programs: Iterable[Program]) -> list[Figures]:
+    """Compiles those that aren't yet, each in a thread of its own; says what the compiler says of all of them."""
+    wanted = list(dict.fromkeys(programs))
+    missing = [program for program in wanted if program not in _READY]
+    with ThreadPoolExecutor(max(1, len(missing))) as pool:
+        found = list(pool.map(_compiled, [program.lower() for program in missing]))
+    _READY.update(zip(missing, found, strict=True))
+    return [_READY[program][1] for program in wanted]
 
-    def run(self, program: Program, params: Any, chunk: Any, caches: Any) -> Any:
-        """Runs one on its arrays; `caches` is consumed."""
-        ready = self._compiled.get(program)
-        if ready is None or chunk.dtype != program.chunk.dtype:
-            return program.run(params, chunk, caches)
-        return ready[0](params, chunk, caches)
+
+def ready() -> tuple[Program, ...]:
+    """Those that are compiled ahead."""
+    return tuple(_READY)
+
+
+def run(program: Program, params: Any, chunk: Any, caches: Any) -> Any:
+    """Runs a program on its arrays, `caches` are consumed; what wasn't compiled ahead compiles when it is first met."""
+    compiled = _READY.get(program)
+    if compiled is None or chunk.dtype != program.chunk.dtype:
+        return program.run(params, chunk, caches)
+    return compiled[0](params, chunk, caches)
 
 
 def _compiled(lowered: jax.stages.Lowered) -> tuple[Any, Figures]:

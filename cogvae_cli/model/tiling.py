@@ -141,10 +141,16 @@ def run(step: Step[Out], x: jax.Array | np.ndarray, caches: Any, grid: Grid, sca
     for (row, column), cache in zip(tiles, caches or [None] * len(tiles), strict=True):
         part = x[:, :, _cut(row, scale), _cut(column, scale)]
         result, cache = step(part, cache)
+        if _on_cpu(result):  # which would compute several at once, each in work memory of its own
+            jax.block_until_ready(result)  # type: ignore[no-untyped-call]
         out.append(result)
         new.append(cache)
     across = len(grid.columns)
     return [out[i : i + across] for i in range(0, len(out), across)], tuple(new)
+
+
+def _on_cpu(result: Any) -> bool:
+    return all(device.platform == "cpu" for device in jax.tree.leaves(result)[0].devices())
 
 
 def _cut(span: Span, scale: int) -> slice:

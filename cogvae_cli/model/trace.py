@@ -95,11 +95,11 @@ def _watched(kind: Any) -> Any:
         vars(self)[_NOTE](result[0] if isinstance(result, tuple) else result)
         return result
 
-    def centre(self: Any, x: Any) -> Any:
-        centred, gain = kind.centre(self, x)
-        vars(self)[_NOTE](centred * gain + self.shift)
-        return centred, gain
+    def statistics(self: Any, x: Any) -> Any:
+        mean, gain = kind.statistics(self, x)
+        vars(self)[_NOTE](x.astype(gain.dtype) * gain + (self.shift - mean * gain))
+        return mean, gain
 
-    # A spatial norm calls no more of its norm_layer than `centre`; a plain norm's own call notes its result after it.
-    members = {"__call__": call} | ({"centre": centre} if issubclass(kind, GroupNorm) else {})
+    # Of its norm_layer a spatial norm calls `statistics` alone; a plain norm's own call notes its result after it.
+    members = {"__call__": call} | ({"statistics": statistics} if issubclass(kind, GroupNorm) else {})
     return type(kind)(f"Watched{kind.__name__}", (kind,), members)

@@ -6,6 +6,7 @@ One chunk is read ahead, one computes, and the one before it is read back and wr
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from cogvae_cli.io.latents import LatentsReader
     from cogvae_cli.io.latents_header import LatentsHeader
     from cogvae_cli.io.video_writer import FrameWriter
+    from cogvae_cli.io.write_options import WriteOptions
     from cogvae_cli.model.autoencoder import VAE
     from cogvae_cli.model.vae import Caches, DecodedChunk
     from cogvae_cli.pipeline.importing import ImportedLatents
@@ -79,7 +81,7 @@ def decode_file(
     appears whole or not at all. Raises LatentsError, ModelError, OutputExistsError, OutputError, UsageError, HubError,
     NonFiniteError and DeviceMemoryError.
     """
-    from cogvae_cli.io.destinations import check_video, size_of, video_writer
+    from cogvae_cli.io.destinations import check_video
     from cogvae_cli.io.standard_streams import local
 
     source, output = Path(source), Path(output)
@@ -95,17 +97,33 @@ def decode_file(
         _check_header(source, header, reader.length)
         choice = choose_of_stored(header, options.posterior, options.seed)
         vae = _model_for(header, model, options, progress)
-
-        def attempt(vae: VAE, check: Check) -> DecodeResult:
-            start = time.perf_counter()
-            run = _DecodeRun(vae, header, choice, progress, notices)
-            with video_writer(output, write, overwrite=options.overwrite, inputs=[source]) as writer:
-                run.write(reader, writer, check)
-            return run.result(source, output, reader.shape, size_of(output), time.perf_counter() - start)
-
+        files = _Files(source, output, reader, write, options.overwrite)
+        attempt = functools.partial(_attempt, files, choice, notices)
         size = reader.shape[1] * SPACE, reader.shape[2] * SPACE
-        lengths = decode_plan(reader.length)[:2]
-        return compute(vae, options.tiles, (size, {"decoder": lengths}), attempt, progress)
+        return compute(vae, options.tiles, (size, {"decoder": decode_plan(reader.length)[:2]}), attempt, notices)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Where latents come from, and where frames go and how."""
+
+    source: Path
+    output: Path
+    reader: LatentsReader | ImportedLatents
+    write: WriteOptions
+    overwrite: bool
+
+
+def _attempt(files: _Files, choice: Choice | None, notices: Notices, vae: VAE, check: Check) -> DecodeResult:
+    """The whole clip, from its first frame."""
+    from cogvae_cli.io.destinations import size_of, video_writer
+
+    start, reader = time.perf_counter(), files.reader
+    run = _DecodeRun(vae, reader.header, choice, notices)
+    with video_writer(files.output, files.write, overwrite=files.overwrite, inputs=[files.source]) as writer:
+        run.write(reader, writer, check)
+    seconds = time.perf_counter() - start
+    return run.result(files.source, files.output, reader.shape, size_of(files.output), seconds)
 
 
 def _check_header(source: Path, header: LatentsHeader, length: int) -> None:
@@ -136,13 +154,11 @@ def _model_for(header: LatentsHeader, model: str | VAE | None, options: DecodeOp
 class _DecodeRun:
     """One clip on its way: the network's caches, and what has been counted so far."""
 
-    def __init__(
-        self, vae: VAE, header: LatentsHeader, choice: Choice | None, progress: Progress, notices: Notices
-    ) -> None:
+    def __init__(self, vae: VAE, header: LatentsHeader, choice: Choice | None, notices: Notices) -> None:
         self._vae = vae
         self._header = header
         self._choice = choice
-        self._progress = progress
+        self._progress = notices.progress
         self._notices = notices
         self._caches: Caches = None
         self._compile_seconds = 0.0

@@ -20,6 +20,9 @@ Pending = TypeVar("Pending")
 PROGRAMS = 2
 """A direction compiles one program for its first chunk and one for all others."""
 
+_MEMORY_WORDS = ("RESOURCE_EXHAUSTED", "Out of memory")
+"""What XLA's errors say; a CPU's error of a step that was dispatched has no code of its own."""
+
 _MEMORY_HINT = "use a smaller video, or --dtype bfloat16, which halves what the network holds"
 
 
@@ -45,10 +48,13 @@ class Compiling:
         start = time.perf_counter()
         if index == 0 and self._prepare is not None:
             self._prepare(item)
+            self.seconds = time.perf_counter() - start
+            self.end()
+            return dispatch(item)
         pending = dispatch(item)
-        if index < PROGRAMS:
+        if index < PROGRAMS and self._prepare is None:
             self.seconds += time.perf_counter() - start
-        if index == PROGRAMS - 1 or self._prepare is not None:
+        if index == PROGRAMS - 1:
             self.end()
         return pending
 
@@ -85,7 +91,7 @@ def named_memory_errors(size: str) -> Iterator[None]:
     except MemoryError as error:
         raise DeviceMemoryError(f"out of memory at {size}", _MEMORY_HINT) from error
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+        if not any(words in str(error) for words in _MEMORY_WORDS):
             raise
         raise DeviceMemoryError(f"the device ran out of memory at {size}", _MEMORY_HINT) from error
 

@@ -85,7 +85,7 @@ def encode_file(
     Raises VideoError, ModelError, OutputExistsError, OutputError, UsageError, HubError, NonFiniteError and
     DeviceMemoryError.
     """
-    from cogvae_cli.io.destinations import check_file, whole_file
+    from cogvae_cli.io.destinations import check_file
     from cogvae_cli.io.picture_sequence import files_of
     from cogvae_cli.io.standard_streams import local
     from cogvae_cli.io.video_reader import VideoReader
@@ -95,21 +95,40 @@ def encode_file(
     kind = kind_of(output, options.container)
     choice, inputs = options.choice(), files_of(source)
     check_file(output, overwrite=options.overwrite, inputs=inputs)
+    job = _Job(source, output, kind, choice, options)
     with local(source) as path:
         with VideoReader(path, options.reading) as reader:  # what is wrong with it is told before a model is loaded
             size = padded_size(reader.info.height, reader.info.width)
         vae = obtain(model, options, progress)
+        notices = Notices(progress)
+        attempt = functools.partial(_attempt, job, path, notices)
+        return compute(vae, options.tiles, (size, {"encoder": (FIRST_FRAMES, FRAMES)}), attempt, notices)
 
-        def attempt(vae: VAE, check: Check) -> EncodeResult:
-            start = time.perf_counter()
-            with VideoReader(path, options.reading) as reader:
-                run = _EncodeRun(vae, path, reader, options, progress)
-                with whole_file(output, overwrite=options.overwrite, inputs=inputs) as part:
-                    header = run.store(part, kind, choice, check)
-                    stored = part.stat().st_size
-                return run.result(source, output, header, stored, time.perf_counter() - start)
 
-        return compute(vae, options.tiles, (size, {"encoder": (FIRST_FRAMES, FRAMES)}), attempt, progress)
+@dataclass(frozen=True)
+class _Job:
+    """What is to be done, whatever the tiles."""
+
+    source: Path
+    output: Path
+    kind: str
+    choice: Choice
+    options: EncodeOptions
+
+
+def _attempt(job: _Job, path: Path, notices: Notices, vae: VAE, check: Check) -> EncodeResult:
+    """The whole clip, from its first frame."""
+    from cogvae_cli.io.destinations import whole_file
+    from cogvae_cli.io.picture_sequence import files_of
+    from cogvae_cli.io.video_reader import VideoReader
+
+    start, options = time.perf_counter(), job.options
+    with VideoReader(path, options.reading) as reader:
+        run = _EncodeRun(vae, path, reader, options, notices)
+        with whole_file(job.output, overwrite=options.overwrite, inputs=files_of(job.source)) as part:
+            header = run.store(part, job.kind, job.choice, check)
+            stored = part.stat().st_size
+        return run.result(job.source, job.output, header, stored, time.perf_counter() - start)
 
 
 def kind_of(output: Path, chosen: Literal["npz", "safetensors"] | None = None) -> str:
@@ -129,13 +148,13 @@ def kind_of(output: Path, chosen: Literal["npz", "safetensors"] | None = None) -
 class _EncodeRun:
     """One clip on its way: the network's caches, and what has been counted so far."""
 
-    def __init__(self, vae: VAE, source: Path, reader: VideoReader, options: EncodeOptions, progress: Progress) -> None:
+    def __init__(self, vae: VAE, source: Path, reader: VideoReader, options: EncodeOptions, notices: Notices) -> None:
         self._vae = vae
         self._source = source
         self._reader = reader
         self._options = options
-        self._progress = progress
-        self._notices = Notices(progress)
+        self._progress = notices.progress
+        self._notices = notices
         self._caches: Caches = None
         self._compile_seconds = 0.0
         self._factor = np.float32(vae.scaling_factor if options.scaled else 1.0)

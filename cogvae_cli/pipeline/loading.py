@@ -51,7 +51,8 @@ def build(files: ModelFiles, *, dtype: str | None = None, precision: str | None 
     config = weights.read_config(files)
     tensors = weights.read_tensors(files)
     source = weights.source_of(files, tensors)
-    return VAE(config, tensors, source, encode=encode, decode=decode, in_strips=on_tpu)
+    vae = VAE(config, tensors, source, encode=encode, decode=decode)
+    return vae.in_strips() if on_tpu else vae
 
 
 def platform() -> str:

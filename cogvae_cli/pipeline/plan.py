@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cogvae_cli.errors import DeviceMemoryError, UsageError
-from cogvae_cli.model.chunks import FIRST_FRAMES, FIRST_LATENTS, FRAMES, LATENTS, latents_of, padded
+from cogvae_cli.model.chunks import (
+    FIRST_FRAMES,
+    FIRST_LATENTS,
+    FRAMES,
+    LATENTS,
+    decode_plan,
+    encode_plan,
+    latents_of,
+    padded,
+)
 from cogvae_cli.model.config import DEFAULT_MODEL, PRESETS, SPACE, VAEConfig
 from cogvae_cli.pipeline.frames import padded_size
 from cogvae_cli.pipeline.options import Dtype, TileOptions
@@ -127,65 +136,71 @@ def plan_clip(
         width, height, frames = _facts_of(Path(source), progress)
     elif size is not None:
         width, height = size
-    config = _config(options.model)
-    budget, chip, name = _device(options)
-    clip = padded_size(height, width)
+    planner = _Planner(options, padded_size(height, width), padded(frames))
     plans = []
     for direction in DIRECTIONS:
         progress.phase(f"planning to {direction}")
-        form = _form(config, options, budget.platform)
-        plans.append(_plan(direction, form, clip, frames, options, budget, chip))
-    shape = (latents_of(padded(frames)), clip[0] // SPACE, clip[1] // SPACE, config.latent_channels)
-    return ClipPlan(
-        width,
-        height,
-        frames,
-        padded(frames) - frames,
-        shape,
-        options.model,
-        name,
-        budget.bytes,
-        options.utilisation,
-        tuple(plans),
-    )
+        plans.append(planner.plan(direction))
+    budget, name = planner.budget, planner.device
+    padding = padded(frames) - frames
+    shape, share = planner.latents_shape, options.utilisation
+    return ClipPlan(width, height, frames, padding, shape, options.model, name, budget.bytes, share, tuple(plans))
 
 
-def _plan(
-    direction: Direction,
-    form: Form,
-    clip: tuple[int, int],
-    frames: int,
-    options: PlanOptions,
-    budget: Budget,
-    chip: Chip | None,
-) -> DirectionPlan:
-    from cogvae_cli.model.chunks import decode_plan, encode_plan
-    from cogvae_cli.pipeline.tile_choice import TileChoice
-    from cogvae_cli.pipeline.topology import FLOAT32_PASSES, one_chip
+class _Planner:
+    """A clip of one padded size (height, width) and number of frames, on one device."""
 
-    part, whole = PARTS[direction], padded(frames)
-    chunks = encode_plan(whole) if direction == "encode" else decode_plan(latents_of(whole))
-    choice = TileChoice(form, clip, {part: LENGTHS[direction]}, budget)
-    found = choice.next() if options.tiles.tile == "auto" else form.tiled(options.tiles.tiling())
-    if found is None:
-        raise DeviceMemoryError(f"no tiles of {size_text(clip[1], clip[0])} fit into {budget.bytes / 1e9:.1f} GB")
-    tflop = _tflop(found, part, clip, chunks)
-    dtype = found.network(part).numerics.dtype
-    peak = None if chip is None else chip.tflops / (FLOAT32_PASSES if dtype == "float32" else 1)
-    compiled: tuple[Figures, ...] = ()
-    if options.topology is not None:
-        place = one_chip(options.topology)
-        compiled = tuple(program.figures(place) for program in found.programs(part, clip, LENGTHS[direction])[:2])
-    return DirectionPlan(
-        direction,
-        dtype,
-        chunks,
-        _tiles(found, clip),
-        choice.estimate(found)[part],
-        tflop,
-        None if peak is None else tflop / peak / options.utilisation,
-        compiled,
-    )
+    def __init__(self, options: PlanOptions, clip: tuple[int, int], frames: int) -> None:
+        self._options = options
+        self._clip = clip
+        self._frames = frames
+        self._config = _config(options.model)
+        self.budget, self._chip, self.device = _device(options)
+
+    @property
+    def latents_shape(self) -> tuple[int, int, int, int]:
+        height, width = self._clip
+        return latents_of(self._frames), height // SPACE, width // SPACE, self._config.latent_channels
+
+    def plan(self, direction: Direction) -> DirectionPlan:
+        from cogvae_cli.pipeline.tile_choice import TileChoice
+
+        part, options, clip = PARTS[direction], self._options, self._clip
+        form = _form(self._config, options, self.budget.platform)
+        choice = TileChoice(form, clip, {part: LENGTHS[direction]}, self.budget)
+        found = choice.next() if options.tiles.tile == "auto" else form.tiled(options.tiles.tiling())
+        if found is None:
+            size = size_text(clip[1], clip[0])
+            raise DeviceMemoryError(f"no tiles of {size} fit into {self.budget.bytes / 1e9:.1f} GB")
+        chunks = encode_plan(self._frames) if part == "encoder" else decode_plan(latents_of(self._frames))
+        tflop, dtype = _tflop(found, part, clip, chunks), found.network(part).numerics.dtype
+        return DirectionPlan(
+            direction,
+            dtype,
+            chunks,
+            _tiles(found, clip),
+            choice.estimate(found)[part],
+            tflop,
+            self._seconds(tflop, dtype),
+            self._compiled(found, direction),
+        )
+
+    def _seconds(self, tflop: float, dtype: str) -> float | None:
+        from cogvae_cli.pipeline.topology import FLOAT32_PASSES
+
+        if self._chip is None:
+            return None
+        peak = self._chip.tflops / (FLOAT32_PASSES if dtype == "float32" else 1)
+        return tflop / peak / self._options.utilisation
+
+    def _compiled(self, form: Form, direction: Direction) -> tuple[Figures, ...]:
+        from cogvae_cli.pipeline.topology import one_chip
+
+        if self._options.topology is None:
+            return ()
+        place = one_chip(self._options.topology)
+        programs = form.programs(PARTS[direction], self._clip, LENGTHS[direction])
+        return tuple(program.figures(place) for program in programs[:2])
 
 
 def _tflop(form: Form, part: Part, clip: tuple[int, int], chunks: Sequence[int]) -> float:

@@ -28,7 +28,7 @@ class Notices:
     """Passes notices on, each of them once, and keeps them for the result."""
 
     def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+        self.progress = progress
         self.told: tuple[str, ...] = ()
 
     def tell(self, notices: Iterable[str]) -> None:
@@ -36,4 +36,4 @@ class Notices:
         for notice in notices:
             if notice not in self.told:
                 self.told += (notice,)
-                self._progress.notice(notice)
+                self.progress.notice(notice)

@@ -8,6 +8,7 @@ clip has one plan.
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from cogvae_cli.errors import DeviceMemoryError, UsageError
 from cogvae_cli.model.config import SPACE
 from cogvae_cli.pipeline.options import TileOptions
-from cogvae_cli.pipeline.progress import Progress
+from cogvae_cli.pipeline.progress import Notices
 from cogvae_cli.pipeline.results import size_text
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 SMALLEST = 64
 """Pixels of a tile's side, at least."""
+
+SAFE = 0.5
+"""What a second attempt may take of the first one's estimate: there is no third."""
 
 MOST = 64
 """Tiles of a frame, at most."""
@@ -68,11 +72,11 @@ class TileChoice:
         self._plans = itertools.chain([None], tilings(*size))
         self._restarted = False
 
-    def next(self) -> Form | None:
-        """The next plan that should fit; None when there are no smaller tiles."""
+    def next(self, limit: float | None = None) -> Form | None:
+        """The next plan that should fit, or take that many bytes at most; None when no smaller tiles are left."""
         for tiling in self._plans:
             form = self._form.tiled(tiling)
-            if total(self.estimate(form)) <= self._budget.bytes:
+            if total(self.estimate(form)) <= (self._budget.bytes if limit is None else limit):
                 return form
         return None
 
@@ -93,7 +97,7 @@ class TileChoice:
             height, width = self._size
             raise PlanTooBigError(f"{size_text(width, height)} takes {peak / 1e9:.1f} GB{_in_tiles(form)}")
 
-    def run(self, vae: VAE, attempt: Attempt[Result], progress: Progress) -> Result:
+    def run(self, vae: VAE, attempt: Attempt[Result], notices: Notices) -> Result:
         """Runs the attempt with the first plan that fits; once more with smaller tiles if the device runs out.
 
         Raises DeviceMemoryError when no tiles are left, or the second attempt runs out too.
@@ -106,6 +110,7 @@ class TileChoice:
                     f"{size_text(width, height)} doesn't fit into {self._budget.bytes / 1e9:.1f} GB, in any tiles",
                     "use a smaller video, or --dtype bfloat16, which halves what the network holds",
                 )
+            limit = None
             try:
                 return attempt(vae.tiled(form.tiling), functools.partial(self.check, form))
             except PlanTooBigError as error:
@@ -114,9 +119,11 @@ class TileChoice:
                 if self._restarted:
                     raise
                 self._restarted, why = True, str(error)
-            form = self.next()
+                limit = SAFE * total(self.estimate(form))
+            gc.collect()  # what the failed attempt held goes before the next one begins
+            form = self.next(limit)
             if form is not None:
-                progress.notice(f"{why}; the clip starts again{_in_tiles(form)}")
+                notices.tell([f"{why}; the clip starts again{_in_tiles(form)}"])
 
 
 def total(needs: Mapping[Part, Need]) -> int:
@@ -171,7 +178,7 @@ def _count(length: int, side: int, parts: int) -> int:
 
 
 def compute(
-    vae: VAE, options: TileOptions, clip: tuple[tuple[int, int], Lengths], attempt: Attempt[Result], progress: Progress
+    vae: VAE, options: TileOptions, clip: tuple[tuple[int, int], Lengths], attempt: Attempt[Result], notices: Notices
 ) -> Result:
     """Runs the attempt: with the tiles that were told, or that the model has, or else with those that fit.
 
@@ -179,8 +186,12 @@ def compute(
     DeviceMemoryError where nothing fits.
     """
     if options.tile != "auto" or vae.tiling is not None:
-        return attempt(vae, lambda figures: None)
-    return TileChoice(vae.form, *clip, budget()).run(vae, attempt, progress)
+        return attempt(vae, _accept)
+    return TileChoice(vae.form, *clip, budget()).run(vae, attempt, notices)
+
+
+def _accept(figures: Mapping[Part, list[Figures]]) -> None:
+    """Tiles that were told are taken as they are."""
 
 
 def budget() -> Budget:
