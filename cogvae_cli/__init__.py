@@ -16,6 +16,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from cogvae_cli.model.autoencoder import VAE, Posterior
     from cogvae_cli.model.config import ModelSource, VAEConfig
+    from cogvae_cli.pipeline.compare import compare_files
     from cogvae_cli.pipeline.decode import decode_file
     from cogvae_cli.pipeline.encode import encode_file
     from cogvae_cli.pipeline.loading import load
@@ -27,6 +28,7 @@ __all__ = [
     "ModelSource",
     "Posterior",
     "VAEConfig",
+    "compare_files",
     "decode_file",
     "encode_file",
     "errors",
@@ -42,6 +44,7 @@ _HOMES = {
     "load": "cogvae_cli.pipeline.loading",
     "encode_file": "cogvae_cli.pipeline.encode",
     "decode_file": "cogvae_cli.pipeline.decode",
+    "compare_files": "cogvae_cli.pipeline.compare",
     "roundtrip_file": "cogvae_cli.pipeline.roundtrip",
 }
 

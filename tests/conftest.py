@@ -40,8 +40,10 @@ def _compile_quickly(markers: str) -> None:
 def _set_environment(kind: str) -> None:
     """The same environment everywhere, for this process and for the commands that tests start."""
     for name in [name for name in os.environ if name.startswith(("COGVAE_", "HF_", "HUGGING_FACE_"))]:
-        if name != "COGVAE_TEST_INSTALLED":
+        if name not in ("COGVAE_TEST_INSTALLED", "COGVAE_TEST_CACHE"):
             del os.environ[name]
+    # One for all processes of a run, new for each run: what one test compiled another needn't.
+    os.environ["COGVAE_CACHE"] = os.environ.setdefault("COGVAE_TEST_CACHE", _hub_home)
     os.environ["HF_HOME"] = _hub_home  # an empty Hub cache, and no token
     os.environ["JAX_PLATFORMS"] = "cpu"
     os.environ["PYTHONSAFEPATH"] = "1"  # or a Python that a test starts would import from its current folder

@@ -42,3 +42,35 @@ def test_a_signal_in_mid_run_leaves_nothing_partial(number, code, tmp_path):
     assert (tmp_path / "z.npz").read_text() == "old"
     last = (tmp_path / "stderr").read_text().splitlines()[-1]
     assert last == f"error: {'interrupted' if code == 130 else 'terminated'}"
+
+
+def working_below(folder: Path) -> list[str]:
+    """Processes whose current folder is in there, one that was removed included."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            where = os.readlink(process / "cwd")  # noqa: PTH115 - a link to what is gone has words after its name
+        except OSError:  # it has ended, or is somebody else's
+            continue
+        if where.startswith(f"{folder}/"):
+            found.append(process.name)
+    return found
+
+
+def test_a_signal_in_mid_report_leaves_no_file_no_folder_and_no_ffmpeg(tmp_path, monkeypatch):
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    write_numbered(tmp_path / "in.mp4", 2000, (64, 48), Fraction(25))
+    process = start(["roundtrip", "in.mp4", "--report", "--model", "tiny"], tmp_path)
+    deadline = time.monotonic() + PATIENCE
+    while "encoding and decoding" not in (tmp_path / "stderr").read_text().splitlines():
+        assert process.poll() is None, (tmp_path / "stderr").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert len(working_below(temporary)) == 1
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(30) == 130
+    assert {path.name for path in tmp_path.iterdir()} == {"in.mp4", "stderr", "tmp"}
+    assert list(temporary.iterdir()) == []
+    assert working_below(temporary) == []

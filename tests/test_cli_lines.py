@@ -14,7 +14,7 @@ import pytest
 import cogvae_cli
 from cogvae_cli.cli.main import main
 
-COMMANDS = ("encode", "decode", "roundtrip", "info", "convert", "verify")
+COMMANDS = ("encode", "decode", "roundtrip", "compare", "info", "plan", "convert", "verify", "doctor")
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +80,7 @@ def test_the_module_is_the_command():
         (["encode", "clip.mp4", "-o", "z.npz", "--dtype", "float8"], "float8"),
         (["decode", "z.npz", "-o", "out.mp4", "--crf", "99"], "--crf"),
         (["encode", "clip.mp4", "-o", "z.mp4", "--model", "tiny"], ".npz or .safetensors"),
-        (["roundtrip", "--report-out", "page.html"], ".json"),
+        (["roundtrip", "--report-out", "page.pdf"], ".html or .json"),
     ],
 )
 def test_a_wrong_command_line_is_told_in_one_line_with_exit_2(arguments, message, capsys):
@@ -105,6 +105,27 @@ def test_missing_latents_are_bad_input(capsys, tmp_path):
 def test_a_thing_of_no_known_kind_is_bad_input(capsys, tmp_path):
     assert main(["info", str(tmp_path / "none.mp4")]) == 3
     assert "none.mp4" in error_lines(capsys)[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["rondtrip"], "'roundtrip'"),
+        (["encode", "clip.mp4", "-o", "z.npz", "--modle", "tiny"], "--model"),
+        (["encode", "clip.mp4", "-o", "z.npz", "--frames-polcy", "pad"], "--frames-policy"),
+        (["info", "cogvidex-2b"], "cogvideox-2b"),
+        (["models", "downlod", "tiny"], "'download'"),
+    ],
+)
+def test_the_nearest_right_name_is_suggested(arguments, meant, capsys):
+    assert main(arguments) in (2, 3)
+    assert meant in error_lines(capsys)[0]
+
+
+def test_the_nearest_right_model_is_suggested(capsys, package):
+    clip = package / "assets" / "clips" / "city_cc0_480x272_49f.mp4"
+    assert main(["roundtrip", str(clip), "--model", "cogvideox2b", "-q"]) == 3
+    assert "did you mean cogvideox-2b?" in error_lines(capsys)[0]
 
 
 def test_a_name_with_a_line_break_stays_on_one_line(capsys, tmp_path):

@@ -13,7 +13,7 @@ from cogvae_cli.io.latents import read_header
 from cogvae_cli.io.video_reader import VideoReader
 from cogvae_cli.pipeline.decode import DecodeOptions
 from cogvae_cli.pipeline.encode import EncodeOptions
-from cogvae_cli.pipeline.roundtrip import RoundtripOptions
+from cogvae_cli.pipeline.roundtrip_options import RoundtripOptions
 from cogvae_cli.pipeline.video_options import ReadOptions, VideoOptions
 
 TICKS = (0, 1, 2, 3, 8, 9, 10, 12, 16)

@@ -15,7 +15,7 @@ from media import Coding, are_in_order, write_numbered
 import cogvae_cli as cogvae
 from cogvae_cli.cli.main import main
 from cogvae_cli.io.video_reader import VideoReader
-from cogvae_cli.pipeline.roundtrip import RoundtripOptions
+from cogvae_cli.pipeline.roundtrip_options import RoundtripOptions
 from cogvae_cli.pipeline.video_options import VideoOptions
 
 PSNR_TOLERANCE = 1e-3
@@ -60,8 +60,10 @@ def test_the_report_has_the_figures_of_every_frame(clip, tmp_path, monkeypatch, 
     assert main(["roundtrip", str(clip), "--model", "tiny", "--report", "--json", "-q"]) == 0
     printed = json.loads(capsys.readouterr().out)
     report = json.loads((tmp_path / "in.report.json").read_text())
-    assert printed["report"] == "in.report.json"
-    assert {name: report[name] for name in printed} == printed
+    assert printed["report"] == "in.report.html"
+    assert {name: report[name] for name in printed if name != "latents"} == {
+        name: value for name, value in printed.items() if name != "latents"
+    }
     assert len(report["by_frame"]["psnr"]) == len(report["by_frame"]["ssim"]) == 13
     assert np.mean(report["by_frame"]["psnr"]) == pytest.approx(printed["quality"]["psnr_mean"])
     assert set(report["definitions"]) <= set(report["quality"])
@@ -101,3 +103,14 @@ def test_without_an_input_the_built_in_clip_goes_through_the_built_in_model(caps
     assert (result["frames"], result["width"], result["height"]) == (49, 480, 272)
     assert result["model"]["name"] == "tiny"
     assert result["quality"]["psnr_mean"] > 19.5  # measured 20.01
+
+
+def test_v_tells_the_cost(clip, capsys):
+    assert main(["roundtrip", str(clip), "--model", "tiny", "-q"]) == 0
+    brief = capsys.readouterr().out
+    assert main(["roundtrip", str(clip), "--model", "tiny", "-q", "-v"]) == 0
+    out = capsys.readouterr().out
+    assert "loading model" not in brief
+    for words in ("loading model", "compiling", "as bfloat16 latents", "B at most", "identity"):
+        assert words in out
+    assert len(out.splitlines()) > len(brief.splitlines()) + 8

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cogvae_cli.cli import options
-from cogvae_cli.cli.terminal import TerminalProgress, bytes_text, print_json, print_lines, table
+from cogvae_cli.cli.terminal import TerminalProgress, bytes_text, print_dry_run, print_json, print_lines, table
 
 if TYPE_CHECKING:
     from cogvae_cli.pipeline.convert import ConvertResult
@@ -54,6 +54,7 @@ def convert(
         bool, typer.Option("--force", help="Take the model, though its scaling factor is another.")
     ] = False,
     overwrite: options.Overwrite = False,
+    dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -85,7 +86,13 @@ def convert(
         force=force,
         overwrite=overwrite,
     )
-    result = convert_file(source, output, model=model, options=chosen, progress=TerminalProgress(quiet=quiet))
+    progress = TerminalProgress(quiet=quiet)
+    if dry_run:
+        from cogvae_cli.pipeline.dry_run import plan_convert
+
+        print_dry_run(plan_convert(source, output, model=model, options=chosen, progress=progress), as_json=as_json)
+        return
+    result = convert_file(source, output, model=model, options=chosen, progress=progress)
     if as_json:
         print_json(result.as_dict())
     else:

@@ -9,7 +9,15 @@ import typer
 
 from cogvae_cli.cli import options
 from cogvae_cli.cli import video_options as video
-from cogvae_cli.cli.terminal import TerminalProgress, bytes_text, print_json, print_lines, speed_text, table
+from cogvae_cli.cli.terminal import (
+    TerminalProgress,
+    bytes_text,
+    print_dry_run,
+    print_json,
+    print_lines,
+    speed_text,
+    table,
+)
 from cogvae_cli.pipeline.results import tile_text
 from cogvae_cli.pipeline.video_options import VideoOptions
 
@@ -44,6 +52,7 @@ def decode(
     pix_fmt: video.PixFmt = None,
     audio: video.Audio = None,
     overwrite: options.Overwrite = False,
+    dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -82,7 +91,13 @@ def decode(
         video=VideoOptions(crf, pix_fmt, codec, preset, container, audio),
         overwrite=overwrite,
     )
-    result = decode_file(source, output, model=model, options=chosen, progress=TerminalProgress(quiet=quiet))
+    progress = TerminalProgress(quiet=quiet)
+    if dry_run:
+        from cogvae_cli.pipeline.dry_run import plan_decode
+
+        print_dry_run(plan_decode(source, output, model=model, options=chosen, progress=progress), as_json=as_json)
+        return
+    result = decode_file(source, output, model=model, options=chosen, progress=progress)
     if as_json:
         print_json(result.as_dict())
     elif str(output) != "-":

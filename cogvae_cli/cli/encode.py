@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,15 @@ import typer
 
 from cogvae_cli.cli import options
 from cogvae_cli.cli import video_options as video
-from cogvae_cli.cli.terminal import TerminalProgress, bytes_text, print_json, print_lines, speed_text, table
+from cogvae_cli.cli.terminal import (
+    TerminalProgress,
+    bytes_text,
+    print_dry_run,
+    print_json,
+    print_lines,
+    speed_text,
+    table,
+)
 from cogvae_cli.model.config import DEFAULT_MODEL
 from cogvae_cli.pipeline.options import FramesPolicy, PosteriorKind, parse_size
 from cogvae_cli.pipeline.results import tile_text
@@ -70,6 +79,7 @@ def encode(
     tile_overlap: options.TileOverlap = None,
     tile_layout: options.TileLayoutName = None,
     overwrite: options.Overwrite = False,
+    dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -94,22 +104,9 @@ def encode(
     from cogvae_cli.pipeline.encode import EncodeOptions, encode_file
     from cogvae_cli.pipeline.options import TileOptions
 
-    reading = ReadOptions(
-        fps=fps,
-        start=start,
-        duration=duration,
-        frames=frames,
-        stream=stream,
-        autorotate=not no_autorotate,
-        colorspace=colorspace,
-        alpha=alpha,
-        hdr=hdr,
-        deinterlace=deinterlace,
-        max_pixels=max_pixels,
-        on_error=on_error,
-        size=None if size is None else parse_size(size),
-        fit=fit,
-    )
+    scaled_to = None if size is None else parse_size(size)
+    plain = ReadOptions(fps, start, duration, frames, stream, not no_autorotate, colorspace, alpha, hdr, deinterlace)
+    reading = replace(plain, max_pixels=max_pixels, on_error=on_error, size=scaled_to, fit=fit)
     video.refuse_json_on_stdout(output, as_json)
     chosen = EncodeOptions(
         revision=revision,
@@ -125,6 +122,12 @@ def encode(
         overwrite=overwrite,
     )
     progress = TerminalProgress(quiet=quiet)
+    if dry_run:
+        from cogvae_cli.pipeline.dry_run import plan_encode
+
+        run = plan_encode(source, output, model=model or DEFAULT_MODEL, options=chosen, progress=progress)
+        print_dry_run(run, as_json=as_json)
+        return
     result = encode_file(source, output, model=model or DEFAULT_MODEL, options=chosen, progress=progress)
     if as_json:
         print_json(result.as_dict())

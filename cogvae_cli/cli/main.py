@@ -15,8 +15,10 @@ from typing import Annotated, TextIO
 
 import typer
 
+from cogvae_cli.cli.compare import compare
 from cogvae_cli.cli.convert import convert
 from cogvae_cli.cli.decode import decode
+from cogvae_cli.cli.doctor import doctor
 from cogvae_cli.cli.encode import encode
 from cogvae_cli.cli.info import info
 from cogvae_cli.cli.models import app as models
@@ -41,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for _command in (encode, decode, roundtrip, info, plan, convert, verify):
+for _command in (encode, decode, roundtrip, compare, info, plan, convert, verify, doctor):
     app.command()(_command)
 app.add_typer(models)
 
@@ -84,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         _print_any_name(stream)
     try:
-        with _sigterm_raises():
+        with _sigterm_raises(), _no_colours_in_pipes():
             code = _run(arguments)
             sys.stdout.flush()  # a full disk is told here, and not found by Python when all is over
     except BrokenPipeError:  # the reader has gone and wants no more, not even a word
@@ -179,3 +181,17 @@ def _sigterm_raises() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _no_colours_in_pipes() -> Iterator[None]:
+    """On GitHub's machines Typer takes a pipe for a terminal, unless this is set when it first writes a help text."""
+    name = "_TYPER_FORCE_DISABLE_TERMINAL"
+    if sys.stdout.isatty() or os.environ.get("FORCE_COLOR") or name in os.environ:
+        yield
+        return
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)

@@ -7,17 +7,24 @@ from typing import Annotated, Literal
 
 import typer
 
-from cogvae_cli.model.config import TileLayout
+from cogvae_cli.model.config import BUILT_IN, PRESETS, TileLayout
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 _MODEL, _TERMINAL, _TILES = "Model", "Terminal", "Tiles"
 _OTHER = "The other program's file"
+_QUALITY = "Quality"
 
 _MODEL_HELP = (
     "tiny (built in), cogvideox-2b, cogvideox-5b, cogvideox-5b-i2v, cogvideox1.5-5b, cogvideox1.5-5b-i2v, a Hub id, "
     "a folder or a .safetensors file."
 )
+
+
+def _complete_model(incomplete: str) -> list[str]:
+    """Names of models, for a shell that completes them."""
+    return [name for name in (BUILT_IN, *PRESETS) if name.startswith(incomplete)]
+
 
 Model = Annotated[
     str | None,
@@ -25,6 +32,7 @@ Model = Annotated[
         "--model",
         "-m",
         envvar="COGVAE_MODEL",
+        autocompletion=_complete_model,
         metavar="NAME|PATH",
         rich_help_panel=_MODEL,
         help=f"{_MODEL_HELP} Default: cogvideox-2b.",
@@ -36,6 +44,7 @@ ModelOfLatents = Annotated[
     typer.Option(
         "--model",
         "-m",
+        autocompletion=_complete_model,
         metavar="NAME|PATH",
         rich_help_panel=_MODEL,
         help="The model that made the latents. Default: the one that the file names; needed if that was a local path.",
@@ -71,6 +80,17 @@ AsJson = Annotated[
 
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", rich_help_panel=_TERMINAL, help="No progress and no notices on stderr.")
+]
+
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", "-v", rich_help_panel=_TERMINAL, help="Tell more: time by stage, memory, sizes, identities."
+    ),
+]
+
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Check all that can be checked, say what would be done, and write nothing.")
 ]
 
 Debug = Annotated[
@@ -165,3 +185,29 @@ OfMoments = Annotated[
 ]
 
 Seed = Annotated[int | None, typer.Option("--seed", min=0, max=2**63 - 1, help="Of a sample's noise. Default: 0.")]
+
+ReportOut = Annotated[
+    Path | None,
+    typer.Option("--report-out", metavar="FILE", help="Write the report to X.html and X.json, or only to X.json."),
+]
+
+MinPsnr = Annotated[
+    float | None,
+    typer.Option(
+        "--min-psnr", metavar="DB", rich_help_panel=_QUALITY, help="End with 5 if the mean PSNR over frames is lower."
+    ),
+]
+
+MinSsim = Annotated[
+    float | None,
+    typer.Option(
+        "--min-ssim", min=-1, max=1, rich_help_panel=_QUALITY, help="End with 5 if the mean SSIM over frames is lower."
+    ),
+]
+
+MinVmaf = Annotated[
+    float | None,
+    typer.Option(
+        "--min-vmaf", min=0, max=100, rich_help_panel=_QUALITY, help="End with 5 if the mean VMAF over frames is lower."
+    ),
+]

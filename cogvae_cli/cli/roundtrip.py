@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +11,16 @@ import typer
 
 from cogvae_cli.cli import options
 from cogvae_cli.cli import video_options as video
-from cogvae_cli.cli.terminal import TerminalProgress, print_json, print_lines, speed_text, table
+from cogvae_cli.cli.quality_text import quality_rows
+from cogvae_cli.cli.terminal import (
+    TerminalProgress,
+    bytes_text,
+    print_dry_run,
+    print_json,
+    print_lines,
+    speed_text,
+    table,
+)
 from cogvae_cli.pipeline.options import parse_size
 from cogvae_cli.pipeline.results import tile_text
 from cogvae_cli.pipeline.video_options import MAX_PIXELS, ReadOptions, VideoOptions
@@ -27,11 +38,12 @@ def roundtrip(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Keep the decoded video, say back.mp4.")
     ] = None,
     report: Annotated[
-        bool, typer.Option("--report", help="Write the figures of every frame to STEM.report.json here.")
+        bool, typer.Option("--report", help="Write a page, STEM.report.html, and its figures, STEM.report.json, here.")
     ] = False,
-    report_out: Annotated[
-        Path | None, typer.Option("--report-out", metavar="FILE", help="Write the report to this .json file.")
-    ] = None,
+    report_out: options.ReportOut = None,
+    min_psnr: options.MinPsnr = None,
+    min_ssim: options.MinSsim = None,
+    min_vmaf: options.MinVmaf = None,
     model: options.Model = None,
     revision: options.Revision = None,
     dtype: options.ComputeDtype = None,
@@ -59,8 +71,10 @@ def roundtrip(
     audio: video.Audio = None,
     container: video.Container = None,
     overwrite: options.Overwrite = False,
+    dry_run: options.DryRun = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
     debug: options.Debug = False,
 ) -> None:
     """Encode a video, decode the latents, and measure what came back.
@@ -77,63 +91,74 @@ def roundtrip(
       cogvae roundtrip clip.mp4 --report
 
       cogvae roundtrip clip.mp4 --json --report-out quality.json
+
+      cogvae roundtrip clip.mp4 --min-psnr 30 --min-vmaf 80
     """
+    from cogvae_cli.pipeline.gates import Gates, check_passed
     from cogvae_cli.pipeline.options import TileOptions
-    from cogvae_cli.pipeline.roundtrip import RoundtripOptions, report_path, roundtrip_file
+    from cogvae_cli.pipeline.roundtrip import report_path, roundtrip_file
+    from cogvae_cli.pipeline.roundtrip_options import RoundtripOptions
 
     if report and report_out is None:
         report_out = report_path(source)
-    reading = ReadOptions(
-        fps=fps,
-        start=start,
-        duration=duration,
-        frames=frames,
-        stream=stream,
-        autorotate=not no_autorotate,
-        colorspace=colorspace,
-        alpha=alpha,
-        hdr=hdr,
-        deinterlace=deinterlace,
-        max_pixels=max_pixels,
-        on_error=on_error,
-        size=None if size is None else parse_size(size),
-        fit=fit,
-    )
+    scaled_to = None if size is None else parse_size(size)
+    plain = ReadOptions(fps, start, duration, frames, stream, not no_autorotate, colorspace, alpha, hdr, deinterlace)
+    reading = replace(plain, max_pixels=max_pixels, on_error=on_error, size=scaled_to, fit=fit)
     chosen = RoundtripOptions(
         revision=revision,
         dtype=dtype,
         tiles=TileOptions(tile, tile_overlap, tile_layout),
         output=output,
         report=report_out,
+        gates=Gates(min_psnr, min_ssim, min_vmaf),
         reading=reading,
         video=VideoOptions(crf, pix_fmt, codec, preset, container, audio),
         overwrite=overwrite,
     )
-    result = roundtrip_file(source, model=model, options=chosen, progress=TerminalProgress(quiet=quiet))
+    progress = TerminalProgress(quiet=quiet)
+    if dry_run:
+        from cogvae_cli.pipeline.dry_run import plan_roundtrip
+
+        print_dry_run(plan_roundtrip(source, model=model, options=chosen, progress=progress), as_json=as_json)
+        return
+    result = roundtrip_file(source, model=model, options=chosen, progress=progress)
     if as_json:
         print_json(result.as_dict())
     else:
-        print_lines(_lines(result))
+        print_lines(_lines(result, verbose))
     video.fail_on_damage(result.source, result.damage, result.quality.frames)
+    check_passed(result.verdicts)
 
 
-def _lines(result: RoundtripResult) -> list[str]:
+def _lines(result: RoundtripResult, verbose: bool) -> list[str]:
     quality, tiles = result.quality, tile_text(result.tiles)
     time, height, width, channels = result.latents_shape
     rows = [
         ("video", f"{result.source.name}, {quality.frames} frames of {result.width}x{result.height}"),
         ("model", f"{result.model.name}, {result.encode_dtype} -> {result.decode_dtype} on {result.device}{tiles}"),
         ("latents", f"{time} frames of {width}x{height}, {channels} channels"),
-        ("PSNR", _psnr(quality.psnr_mean, "mean of the frames' PSNR") if not quality.identical else "identical"),
+        *quality_rows(result),
+        ("speed", speed_text(result.frames_per_second, result.compile_seconds)),
     ]
-    if not quality.identical:
-        rows.append(("", _psnr(quality.psnr_of_mean_mse, "PSNR of the mean squared error")))
-    ssim = "none: the frames are smaller than its window" if quality.ssim_mean is None else f"{quality.ssim_mean:.4f}"
-    rows.append(("SSIM", ssim))
-    rows.append(("speed", speed_text(result.frames_per_second, result.compile_seconds)))
+    if verbose:
+        rows.extend(_more(result))
     rows.extend((name, str(path)) for name, path in (("kept", result.output), ("report", result.report)) if path)
     return table(rows)
 
 
-def _psnr(value: float | None, what: str) -> str:
-    return f"{value:.2f} dB ({what})"
+def _more(result: RoundtripResult) -> Iterator[tuple[str, str]]:
+    """What `-v` tells besides."""
+    sizes, memory, stages = result.cost["sizes"], result.cost["memory"], result.cost["stages"]
+    yield "identity", result.model.identity
+    yield (
+        "plain",
+        f"{bytes_text(sizes['plain_rgb_bytes'])} as 8-bit RGB, {bytes_text(sizes['source_bytes'])} in the file",
+    )
+    latents = bytes_text(sizes["latents_bfloat16_bytes"])
+    yield "stored", f"{latents} as bfloat16 latents, 1/{sizes['bytes_ratio']:.4g} of plain"
+    taken = sorted(stages.items(), key=lambda item: -item[1])
+    for index, (name, seconds) in enumerate(taken):
+        yield "" if index else "time", f"{seconds:8.2f} s  {name.replace('_', ' ')}"
+    device = memory["device_peak_bytes"]
+    on_device = "" if device is None else f", {bytes_text(device)} on the device"
+    yield "memory", f"{bytes_text(memory['process_peak_bytes'])} at most{on_device}"

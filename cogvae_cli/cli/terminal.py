@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from cogvae_cli.pipeline.progress import Progress
+
+if TYPE_CHECKING:
+    from cogvae_cli.pipeline.dry_run import DryRun
 
 
 def print_json(values: Mapping[str, Any]) -> None:
@@ -25,6 +28,14 @@ def table(rows: Iterable[tuple[str, str]]) -> list[str]:
     pairs = list(rows)
     width = max((len(name) for name, _ in pairs), default=0)
     return [f"{name:<{width}}  {value}" for name, value in pairs]
+
+
+def print_dry_run(run: DryRun, *, as_json: bool) -> None:
+    """What would be done, on stdout."""
+    if as_json:
+        print_json(run.as_dict())
+    else:
+        print_lines(["dry run: nothing is written", *table(run.rows())])
 
 
 def bytes_text(count: int) -> str:

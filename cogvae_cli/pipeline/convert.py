@@ -6,6 +6,7 @@ At least one side is a latents file of cogvae; the options that describe a file 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,26 +85,39 @@ def convert_file(
     unless `options.force`. Raises LatentsError, UsageError, OutputExistsError, OutputError, NonFiniteError, and what
     finding a model raises.
     """
-    from cogvae_cli.io.foreign import is_foreign
-    from cogvae_cli.io.outputs import atomic_output, check_output
+    from cogvae_cli.io.outputs import atomic_output
 
     source, output = Path(source), Path(output)
     options, progress = options or ConvertOptions(), progress or Progress()
+    notices = Notices(progress)
+    with planned(source, output, model=model, options=options, notices=notices) as (reader, plan, target):
+        run = _Conversion(reader, plan, target)
+        with atomic_output(output, overwrite=options.overwrite, inputs=[source]) as part:
+            run.write(part)
+    return run.result(source, output, notices.told)
+
+
+@contextmanager
+def planned(
+    source: Path, output: Path, *, model: str | None, options: ConvertOptions, notices: Notices
+) -> Iterator[tuple[LatentsReader | ImportedLatents, Plan, Target]]:
+    """The open file, what becomes of it, and where: all that is known before anything is written.
+
+    Raises as `convert_file` does.
+    """
+    from cogvae_cli.io.foreign import is_foreign
+    from cogvae_cli.io.outputs import check_output
+
     check_output(output, overwrite=options.overwrite, inputs=[source])
     reads_foreign = is_foreign(source)
     target = own_target(output) if reads_foreign else None
     about = options.foreign if reads_foreign else ImportOptions()
-    notices = Notices(progress)
     with open_any(source, model, revision=options.revision, options=about, notices=notices) as reader:
-        target = target or target_of(
-            output, options
-        )  # after the file was checked: if it is no latents, that comes first
+        target = target or target_of(output, options)  # if the file is no latents, that comes first
         family = None if model is None else family_of(model, options.revision)
-        run = _Conversion(reader, plan_of(reader.header, family, target, options), target)
-        notices.tell(run.notices())
-        with atomic_output(output, overwrite=options.overwrite, inputs=[source]) as part:
-            run.write(part)
-    return run.result(source, output, notices.told)
+        plan = plan_of(reader.header, family, target, options)
+        notices.tell(_Conversion(reader, plan, target).notices())
+        yield reader, plan, target
 
 
 class _Conversion:

@@ -94,7 +94,7 @@ def decode_file(
         header = reader.header
         write = options.video.options_for(output, header)
         check_video(output, write, frames=header.frames.count, overwrite=options.overwrite, inputs=[source])
-        _check_header(source, header, reader.length)
+        check_header(source, header, reader.length)
         choice = choose_of_stored(header, options.posterior, options.seed)
         vae = _model_for(header, model, options, progress)
         files = _Files(source, output, reader, write, options.overwrite)
@@ -126,7 +126,7 @@ def _attempt(files: _Files, choice: Choice | None, notices: Notices, vae: VAE, c
     return run.result(files.source, files.output, reader.shape, size_of(files.output), seconds)
 
 
-def _check_header(source: Path, header: LatentsHeader, length: int) -> None:
+def check_header(source: Path, header: LatentsHeader, length: int) -> None:
     """Raises LatentsError if the latents give fewer frames than the header promises."""
     if frames_of(length) < header.frames.count:
         raise LatentsError(f"{source} records {header.frames.count} frames, but its latents give {frames_of(length)}")
@@ -142,13 +142,20 @@ def _family(model: str | VAE | None) -> str | Family | None:
 def _model_for(header: LatentsHeader, model: str | VAE | None, options: DecodeOptions, progress: Progress) -> VAE:
     """The model to decode with. Raises LatentsError unless it is the one that made the latents, or forced."""
     revision = options.revision
-    if model is None:
-        if revision is not None:
-            raise UsageError("a revision was given without a model", "name the model with --model")
-        model, revision = recorded(header.model), header.model.revision
+    if model is None or isinstance(model, str):
+        model, revision = named_model(header, model, revision)
     vae = obtain(model, dataclasses.replace(options, revision=revision), progress)
     check_same(vae, header, force=options.force)
     return vae
+
+
+def named_model(header: LatentsHeader, model: str | None, revision: str | None) -> tuple[str, str | None]:
+    """Name and revision of the model to decode with: what was asked for, or the one that the latents name."""
+    if model is not None:
+        return model, revision
+    if revision is not None:
+        raise UsageError("a revision was given without a model", "name the model with --model")
+    return recorded(header.model), header.model.revision
 
 
 class _DecodeRun:

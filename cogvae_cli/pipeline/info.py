@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import mimetypes
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,7 +79,10 @@ def _kind(path: Path, target: str) -> str:
     looks_like_file = path.suffix in (LATENTS_SUFFIX, EITHER_SUFFIX) or mimetypes.guess_type(target)[0] is not None
     if known or ("/" in target and not target.startswith((".", "/", "~")) and not looks_like_file):
         return "model"
-    raise InputError(f"{target}: no such file, and no model of that name", f"models: {', '.join([BUILT_IN, *PRESETS])}")
+    names = [BUILT_IN, *PRESETS]
+    near = difflib.get_close_matches(target.lower(), names, n=1)
+    meant = f"; did you mean {near[0]}?" if near else ""
+    raise InputError(f"{target}: no such file, and no model of that name{meant}", f"models: {', '.join(names)}")
 
 
 def _holds_pictures(folder: Path) -> bool:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cogvae_cli.model.chunks import FIRST_FRAMES, FRAMES
 from cogvae_cli.model.config import ModelSource
+from cogvae_cli.pipeline.gates import Verdict
+from cogvae_cli.pipeline.report_facts import definitions, quality_facts
 from cogvae_cli.pipeline.results import SCHEMA_VERSION, model_facts, rate_text, tile_facts
 
 if TYPE_CHECKING:
     from cogvae_cli.io.latents_header import TilesHeader
+    from cogvae_cli.io.perceptual import Perceptual
     from cogvae_cli.report.metrics import Quality
 
 
@@ -32,6 +36,10 @@ class RoundtripResult:
     """[T H W C]"""
     tiles: TilesHeader | None
     quality: Quality
+    perceptual: Perceptual | None
+    """What ffmpeg measured; None where neither a report nor a bound on VMAF was asked for."""
+    verdicts: tuple[Verdict, ...]
+    """What became of the bounds that were set."""
     model: ModelSource
     encode_dtype: str
     decode_dtype: str
@@ -42,6 +50,10 @@ class RoundtripResult:
     seconds: float
     """Wall time without loading the model."""
     compile_seconds: float
+    cost: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Sizes, time by stage and memory, ready for JSON."""
+    details: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """What only the report tells, ready for JSON; empty without a report."""
 
     @property
     def frames_per_second(self) -> float:
@@ -50,8 +62,6 @@ class RoundtripResult:
 
     def as_dict(self) -> dict[str, Any]:
         """What the command prints, ready for JSON: all but the figures by frame."""
-        from cogvae_cli.report.metrics import DEFINITIONS
-
         return {
             "schema_version": SCHEMA_VERSION,
             "kind": "roundtrip",
@@ -66,8 +76,9 @@ class RoundtripResult:
             "variable_rate": self.variable_rate,
             "latents": {"shape": list(self.latents_shape)},
             "tiles": tile_facts(self.tiles),
-            "quality": self.quality.summary(),
-            "definitions": dict(DEFINITIONS),
+            "quality": quality_facts(self.quality, self.perceptual),
+            "gates": [verdict.as_dict() for verdict in self.verdicts],
+            "definitions": definitions(self.perceptual),
             "model": model_facts(self.model),
             "encode_dtype": self.encode_dtype,
             "decode_dtype": self.decode_dtype,
@@ -77,17 +88,9 @@ class RoundtripResult:
             "seconds": round(self.seconds, 3),
             "compile_seconds": round(self.compile_seconds, 3),
             "frames_per_second": round(self.frames_per_second, 3),
+            **self.cost,
         }
 
     def report_dict(self) -> dict[str, Any]:
-        """The report: what the command prints, the figures of each frame, and the versions of what made them."""
-        import flax
-        import jax
-
-        from cogvae_cli import __version__
-
-        return self.as_dict() | {
-            "by_frame": {"psnr": list(self.quality.psnr_by_frame), "ssim": list(self.quality.ssim_by_frame)},
-            "chunks": {"first": FIRST_FRAMES, "rest": FRAMES},
-            "versions": {"cogvae": __version__, "jax": jax.__version__, "flax": flax.__version__},
-        }
+        """The report, as docs/report.md describes it: what the command prints, and the details."""
+        return self.as_dict() | {"chunks": {"first": FIRST_FRAMES, "rest": FRAMES}} | dict(self.details)

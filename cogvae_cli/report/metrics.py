@@ -12,7 +12,7 @@ import dm_pix
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int32, UInt8
 
 PEAK = 255.0
 
@@ -49,6 +49,23 @@ def frame_errors(
 
     errors: tuple[Array, Array | None] = jax.lax.map(lambda clip: jax.lax.map(one, clip), (original, result))
     return errors
+
+
+@jax.jit
+def error_by_pixel(
+    original: UInt8[Array, "1 T H W 3"], result: UInt8[Array, "1 T H W 3"], count: Int32[Array, ""]
+) -> Float[Array, "H W"]:
+    """Squared error of each pixel (8-bit units, mean over the channels), summed over the first `count` frames."""
+
+    def add(total: Float[Array, "H W"], item: tuple[Array, Array, Array]) -> tuple[Float[Array, "H W"], None]:
+        index, a, b = item
+        error = jnp.mean(jnp.square(a.astype(jnp.float32) - b.astype(jnp.float32)), axis=-1)
+        return total + jnp.where(index < count, error, jnp.zeros_like(error)), None
+
+    frames, height, width = original.shape[1:4]
+    start = jnp.zeros((height, width), jnp.float32)
+    total, _ = jax.lax.scan(add, start, (jnp.arange(frames, dtype=jnp.int32), original[0], result[0]))
+    return total
 
 
 @dataclass(frozen=True)

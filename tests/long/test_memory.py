@@ -26,8 +26,9 @@ def peak():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
 
 def run(source, output):
-    command = [sys.argv[1], source, "-o", output, "-q", "-y", "--json"]
-    assert main(command + (["--model", "tiny"] if sys.argv[1] == "encode" else [])) == 0
+    where = "--report-out" if sys.argv[1] == "roundtrip" else "-o"
+    command = [sys.argv[1], source, where, output, "-q", "-y", "--json"]
+    assert main(command + (["--model", "tiny"] if sys.argv[1] != "decode" else [])) == 0
 
 def measured(source, output):
     peak()
@@ -60,6 +61,13 @@ def test_encoding_490_frames_takes_the_memory_of_49(clips, tmp_path):
     output = tmp_path / "z.npz"
     seen = peaks("encode", *clips, output)
     assert seen["long"] <= seen["short"] * GROWTH + output.stat().st_size, seen  # of the long clip: 16 MB
+
+
+def test_a_report_of_490_frames_takes_the_memory_of_49(tmp_path):
+    """Of smaller frames, for both networks run."""
+    clips = [write_numbered(tmp_path / f"{frames}.mp4", frames, (192, 112)) for frames in (49, 490)]
+    seen = peaks("roundtrip", *clips, tmp_path / "r.html")
+    assert seen["long"] <= seen["short"] * GROWTH, seen
 
 
 def test_decoding_490_frames_takes_the_memory_of_49(clips, tmp_path):

@@ -1,0 +1,103 @@
+"""What the compiler says of the full-size network's programs on TPUs: memory, traffic, work, and the time to compile.
+
+Compiled ahead of time for one chip; no TPU is needed, the extra `tpu` is. The roofline time is the longer of work at
+the chip's peak and traffic at its bandwidth: no run is faster.
+
+    python benchmarks/tpu_compile.py                                      all of them, which takes hours on two cores
+    python benchmarks/tpu_compile.py --sizes 720x480 --chips v5e --dtypes bfloat16
+    python benchmarks/tpu_compile.py --tile 360x240 --sizes 720x480       one tile of each
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from itertools import product
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT)]
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import jax  # noqa: E402  after its platform was chosen
+
+from cogvae_cli.model.config import VAEConfig  # noqa: E402
+from cogvae_cli.model.form import Form  # noqa: E402
+from cogvae_cli.model.memory import need  # noqa: E402
+from cogvae_cli.model.numerics import Numerics  # noqa: E402
+from cogvae_cli.pipeline.options import TileOptions, parse_size  # noqa: E402
+from cogvae_cli.pipeline.plan import LENGTHS, PARTS, Direction  # noqa: E402
+from cogvae_cli.pipeline.topology import FLOAT32_PASSES, chip_of, one_chip  # noqa: E402
+
+HEADING = (
+    "chip",
+    "size",
+    "direction",
+    "dtype",
+    "chunk",
+    "work GB",
+    "total GB",
+    "estimate GB",
+    "off by",
+    "traffic GB",
+    "TFLOP",
+    "roofline s",
+    "compile s",
+)
+
+
+def rows(chip: str, size: str, direction: Direction, dtype: str, tile: str) -> list[list[str]]:
+    """One line for the first chunk's program and one for the later ones'."""
+    width, height = parse_size(size)
+    part, lengths = PARTS[direction], LENGTHS[direction]
+    numerics = Numerics(dtype)
+    form = Form.of(VAEConfig(), numerics, numerics, in_strips=True).tiled(TileOptions(tile).tiling())
+    place, facts = one_chip(f"{chip}:2x2"), chip_of(chip)
+    lines = []
+    for program in form.programs(part, (height, width), lengths):
+        found = program.figures(place)
+        # One tile's programs don't hold the caches of the others, so the estimate is of one.
+        estimate = need([form.programs(part, (height, width), lengths)[0], program], 1, (height, width), "tpu")
+        peak = facts.tflops / (FLOAT32_PASSES if dtype == "float32" else 1)
+        roofline = max(found.flops / 1e12 / peak, found.traffic / 1e9 / facts.bandwidth)
+        lines.append(
+            [
+                chip,
+                size if tile == "off" else f"{size} in {tile}",
+                direction,
+                dtype,
+                "later" if program.later else "first",
+                f"{found.temp / 1e9:.2f}",
+                f"{found.total / 1e9:.2f}",
+                f"{estimate.total / 1e9:.2f}",
+                f"{estimate.total / found.total - 1:+.0%}",
+                f"{found.traffic / 1e9:.0f}",
+                f"{found.flops / 1e12:.1f}",
+                f"{roofline:.2f}",
+                f"{found.compile_seconds:.0f}",
+            ]
+        )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", default="720x480,1360x768", help="WIDTHxHEIGHT, comma-separated")
+    parser.add_argument("--chips", default="v5e,v6e")
+    parser.add_argument("--directions", default="encode,decode")
+    parser.add_argument("--dtypes", default="float32,bfloat16")
+    parser.add_argument("--tile", default="off", help="WIDTHxHEIGHT: compile one tile instead of the whole frame")
+    chosen = parser.parse_args()
+    print(f"{time.strftime('%Y-%m-%d')}, jax {jax.__version__}, {os.cpu_count()} cores\n")
+    for line in (HEADING, ["---"] * len(HEADING)):
+        print(f"| {' | '.join(line)} |")
+    names = (option.split(",") for option in (chosen.chips, chosen.sizes, chosen.directions, chosen.dtypes))
+    for chip, size, direction, dtype in product(*names):
+        for line in rows(chip, size, direction, dtype, chosen.tile):
+            print(f"| {' | '.join(line)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

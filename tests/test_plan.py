@@ -1,0 +1,115 @@
+"""`cogvae plan`, and programs kept on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from media import write_numbered
+
+from cogvae_cli.cli.main import main
+from cogvae_cli.pipeline import compile_cache
+from cogvae_cli.pipeline.plan import PlanOptions, plan_clip
+
+
+def planned(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+    assert main(["plan", *arguments, "--json", "-q"]) == 0
+    facts: dict[str, object] = json.loads(capsys.readouterr().out)
+    return facts
+
+
+def test_a_plan_of_a_video_has_its_chunks_latents_and_work(tmp_path, capsys) -> None:
+    clip = write_numbered(tmp_path / "in.mp4", 13, (72, 45), 24)
+    facts = planned(capsys, str(clip), "--model", "tiny")
+    assert (facts["width"], facts["height"], facts["frames"], facts["padded_frames"]) == (72, 45, 13, 4)
+    assert facts["latents_shape"] == [5, 6, 9, 16]
+    encode, decode = facts["directions"]
+    assert (encode["chunks"], decode["chunks"]) == ([9, 8], [3, 2])
+    assert encode["tiles"] is None
+    assert 0 < encode["tflop"] < decode["tflop"]
+    assert encode["memory"] == sum(encode["need"].values())
+
+
+def test_work_grows_with_frames_and_area_as_the_network_does() -> None:
+    small = plan_clip(size=(96, 64), frames=9, options=PlanOptions(model="tiny"))
+    wide = plan_clip(size=(192, 64), frames=9, options=PlanOptions(model="tiny"))
+    assert wide.directions[0].tflop == pytest.approx(2 * small.directions[0].tflop)
+    long = plan_clip(size=(96, 64), frames=17, options=PlanOptions(model="tiny"))
+    assert 1.8 < long.directions[0].tflop / small.directions[0].tflop < 1.95  # chunks of 9 and 8
+
+
+def test_the_full_network_at_720x480_is_planned_as_it_was_compiled() -> None:
+    """For a v5e, encoding in float32 and decoding in bfloat16: 12.1 and 10.6 GB by the compiler's word."""
+    plan = plan_clip(size=(720, 480), options=PlanOptions(device="v5e"))
+    encode, decode = plan.directions
+    assert encode.tiles is None
+    assert decode.tiles is None
+    assert encode.memory == pytest.approx(12.09e9, rel=0.15)
+    assert decode.memory == pytest.approx(10.58e9, rel=0.15)
+    assert encode.need.caches == pytest.approx(3.6e9, rel=0.02)
+    assert decode.tflop == pytest.approx(309, rel=0.02)
+    assert decode.seconds == pytest.approx(decode.tflop / 197 / 0.4)
+
+
+def test_what_a_chip_cannot_hold_is_planned_in_tiles() -> None:
+    plan = plan_clip(size=(1360, 768), options=PlanOptions(device="v5e", dtype="bfloat16"))
+    for direction in plan.directions:
+        assert direction.tiles is not None
+        assert direction.memory <= plan.device_memory
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "a plan is for a video or for a size"),
+        (["x.mp4", "--size", "64x64"], "a plan is for a video or for a size"),
+        (["--size", "64"], "'64' is no size"),
+        (["--size", "64x64", "--device", "v9"], "'v9' is no TPU topology"),
+        (["--size", "64x64", "--topology", "v5e:2"], "'v5e:2' is no TPU topology"),
+        (["--size", "64x64", "--utilisation", "0"], "a utilisation of 0.0 is none"),
+    ],
+)
+def test_a_plan_of_nothing_is_refused_in_a_line(arguments, words, capsys) -> None:
+    assert main(["plan", *arguments, "--model", "tiny"]) == 2
+    assert f"error: {words}" in capsys.readouterr().err
+
+
+ENCODE = [sys.executable, "-m", "cogvae_cli", "encode", "in.mp4", "-o", "z.npz", "--model", "tiny", "-y", "--json"]
+
+
+def test_a_second_start_takes_its_programs_from_disk(tmp_path) -> None:
+    write_numbered(tmp_path / "in.mp4", 9, (64, 48), 24)
+    cache = tmp_path / "cache"
+    environment = os.environ | {"COGVAE_CACHE": str(cache)}
+    first, second = (
+        subprocess.run(ENCODE, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+        for _ in range(2)
+    )
+    kept = list((cache / "programs").glob("cpu-*/jit_encode_step-*"))
+    assert len(kept) == 1
+    seconds = [json.loads(run.stdout)["compile_seconds"] for run in (first, second)]
+    assert seconds[1] < seconds[0]
+    assert "aren't kept" not in first.stderr + second.stderr
+
+
+def test_a_cache_that_cannot_be_written_is_told_and_stops_nothing(tmp_path) -> None:
+    write_numbered(tmp_path / "in.mp4", 1, (64, 48), 24)
+    (tmp_path / "file").write_text("no folder")
+    environment = os.environ | {"COGVAE_CACHE": str(tmp_path / "file")}
+    run = subprocess.run(ENCODE, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+    assert "notice: compiled programs aren't kept: " in run.stderr
+    assert (tmp_path / "z.npz").exists()
+
+
+def test_where_programs_are_kept(monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("COGVAE_CACHE", "off")
+    assert compile_cache.cache_folder() is None
+    monkeypatch.setenv("COGVAE_CACHE", str(tmp_path))
+    assert compile_cache.cache_folder() == tmp_path
+    monkeypatch.setenv("COGVAE_CACHE", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert compile_cache.cache_folder() == tmp_path / "xdg" / "cogvae"
+    assert len(compile_cache.cpu_features()) == 12

@@ -1,0 +1,157 @@
+"""Tiles chosen by the tool: what fits is found, a real shortage of memory starts the clip again, once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+from media import write_numbered
+from random_weights import FULL
+
+from cogvae_cli import encode_file, load
+from cogvae_cli.errors import DeviceMemoryError
+from cogvae_cli.io.latents import read_latents
+from cogvae_cli.model.form import Form
+from cogvae_cli.model.numerics import Numerics
+from cogvae_cli.pipeline import tile_choice
+from cogvae_cli.pipeline.encode import EncodeOptions
+from cogvae_cli.pipeline.options import TileOptions
+from cogvae_cli.pipeline.progress import Notices, Progress
+from cogvae_cli.pipeline.tile_choice import Budget, TileChoice, tilings, total
+
+LENGTHS: tile_choice.Lengths = {"encoder": (9, 8)}
+BF16 = Form.of(FULL, Numerics("bfloat16"), Numerics("bfloat16"), in_strips=True)
+
+
+def choice(size: tuple[int, int], gigabytes: float, form: Form = BF16) -> TileChoice:
+    return TileChoice(form, size, LENGTHS, Budget(int(gigabytes * 1e9), "tpu"))
+
+
+@pytest.mark.parametrize("size", [(480, 720), (768, 1360), (272, 480), (72, 2000), (64, 64)])
+def test_tiles_come_fewest_first_and_each_covers_the_frame(size: tuple[int, int]) -> None:
+    counts = []
+    for tiling in tilings(*size):
+        grid = tiling.grid(*size)
+        assert grid is not None
+        counts.append(len(grid.rows) * len(grid.columns))
+        for spans, length in ((grid.rows, size[0] // 8), (grid.columns, size[1] // 8)):
+            assert spans[0].start == 0
+            assert spans[-1].start + spans[-1].length == length
+            assert all(a.start + a.length >= b.start for a, b in zip(spans, spans[1:], strict=False))
+    assert counts == sorted(counts)
+    assert 1 not in counts
+
+
+def test_whole_frames_are_taken_where_they_fit_and_the_fewest_tiles_where_not() -> None:
+    whole = choice((480, 720), 32).next()
+    assert whole is not None
+    assert whole.tiling is None
+    chooser = choice((480, 720), 4.5)
+    tiled = chooser.next()
+    assert tiled is not None
+    assert tiled.tiling is not None
+    assert total(chooser.estimate(tiled)) <= 4.5e9 < total(chooser.estimate(BF16))
+    fewer = [BF16.tiled(tiling) for tiling in tilings(480, 720)]
+    fewer = fewer[: fewer.index(tiled)]
+    assert all(total(chooser.estimate(form)) > 4.5e9 for form in fewer)
+
+
+def test_what_fits_nowhere_is_refused() -> None:
+    with pytest.raises(DeviceMemoryError, match=r"720x480 doesn't fit into 0\.1 GB, in any tiles"):
+        choice((480, 720), 0.1).run(load("tiny"), lambda vae, check: None, Notices(Progress()))
+
+
+def test_the_compiler_has_the_last_word_before_the_first_frame() -> None:
+    """tiny on CPU, with a budget between what its programs take whole and in tiles, by the compiler's word."""
+    vae = load("tiny")
+    whole = vae.prepare({"encoder": (9,)}, (64, 96))["encoder"][0].total
+    chooser = TileChoice(vae.form, (64, 96), {"encoder": (9,)}, Budget(whole - 1, "cpu"))
+    with pytest.raises(tile_choice.PlanTooBigError, match="96x64 takes"):
+        chooser.check(vae.form, vae.prepare({"encoder": (9,)}, (64, 96)))
+    TileChoice(vae.form, (64, 96), {"encoder": (9,)}, Budget(whole, "cpu")).check(
+        vae.form, vae.prepare({"encoder": (9,)}, (64, 96))
+    )
+
+
+def test_a_device_that_runs_out_restarts_the_clip_once_with_smaller_tiles(tmp_path, monkeypatch) -> None:
+    """The error that a TPU raises, at the place where it raises it: the second chunk of whole frames."""
+    clip = write_numbered(tmp_path / "in.mp4", 17, (192, 128), 24)
+    vae, calls = load("tiny"), []
+    original = type(vae).encode_chunk
+
+    def short(self, frames, caches):
+        calls.append((self.tiling, caches is None))
+        if self.tiling is None and caches is not None:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm")
+        return original(self, frames, caches)
+
+    monkeypatch.setattr(type(vae), "encode_chunk", short)
+    result = encode_file(clip, tmp_path / "z.npz", model=vae)
+    assert result.tiles is not None
+    assert [first for _, first in calls] == [True, False, True, False]
+    assert any("the clip starts again in tiles of" in notice for notice in result.notices)
+    monkeypatch.undo()
+    told = TileOptions(f"{result.tiles.tile_width}x{result.tiles.tile_height}")
+    encode_file(clip, tmp_path / "told.npz", model=vae, options=EncodeOptions(tiles=told))
+    one, other = (read_latents(tmp_path / name) for name in ("z.npz", "told.npz"))
+    assert one.sha256 == other.sha256
+    assert (one.header.settings["tile"], other.header.settings["tile"]) == ("auto", told.tile)
+
+
+def test_a_second_shortage_is_told_and_leaves_no_file(tmp_path, monkeypatch) -> None:
+    clip = write_numbered(tmp_path / "in.mp4", 9, (192, 128), 24)
+    vae = load("tiny")
+
+    def short(self, frames, caches):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm")
+
+    monkeypatch.setattr(type(vae), "encode_chunk", short)
+    with pytest.raises(DeviceMemoryError, match="the device ran out of memory at 192x128"):
+        encode_file(clip, tmp_path / "z.npz", model=vae)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4"]
+
+
+SHORT_OF_MEMORY = """
+import json, resource, sys
+from pathlib import Path
+import cogvae_cli as cogvae
+from cogvae_cli.pipeline import tile_choice
+tile_choice.SAFE = 0.1  # Eigen ends the process where its own small arrays find no room: leave it plenty
+vae = cogvae.load("tiny")
+vae.network("encoder")
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+limit = pages * resource.getpagesize() + int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+result = cogvae.encode_file(sys.argv[1], sys.argv[2], model=vae)
+print(json.dumps({"tiles": result.as_dict()["tiles"], "notices": result.notices}))
+"""
+
+
+def test_a_real_shortage_of_memory_on_cpu_ends_in_tiles(tmp_path) -> None:
+    clip = write_numbered(tmp_path / "in.mp4", 9, (1280, 720), 24)
+    environment = os.environ | {"MALLOC_ARENA_MAX": "1"}
+    told = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_MEMORY, clip, tmp_path / "z.npz", str(2_000_000_000)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    result = json.loads(told.stdout.splitlines()[-1])
+    assert result["tiles"]["columns"] * result["tiles"]["rows"] > 4
+    assert any("ran out of memory at 1280x720; the clip starts again" in notice for notice in result["notices"])
+    assert read_latents(Path(tmp_path / "z.npz")).header.frames.count == 9
+
+
+def test_tiles_that_were_told_are_taken_as_they_are(tmp_path) -> None:
+    clip = write_numbered(tmp_path / "in.mp4", 9, (64, 48), 24)
+    result = encode_file(clip, tmp_path / "z.npz", model="tiny", options=EncodeOptions(tiles=TileOptions("off")))
+    assert result.tiles is None
+    vae = load("tiny", tile="40x48")
+    assert encode_file(clip, tmp_path / "y.npz", model=vae).tiles is not None  # the model's own
