@@ -14,7 +14,7 @@ import pytest
 import cogvae_cli
 from cogvae_cli.cli.main import main
 
-COMMANDS = ("encode", "decode", "roundtrip", "compare", "info", "plan", "convert", "verify", "doctor")
+COMMANDS = ("encode", "decode", "roundtrip", "compare", "info", "plan", "bench", "convert", "verify", "doctor")
 
 
 @pytest.fixture(autouse=True)

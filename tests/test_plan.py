@@ -22,9 +22,9 @@ def planned(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, ob
 
 
 def test_a_plan_of_a_video_has_its_chunks_latents_and_work(tmp_path, capsys) -> None:
-    clip = write_numbered(tmp_path / "in.mp4", 13, (72, 45), 24)
+    clip = write_numbered(tmp_path / "in.mp4", 13, (72, 46), 24)
     facts = planned(capsys, str(clip), "--model", "tiny")
-    assert (facts["width"], facts["height"], facts["frames"], facts["padded_frames"]) == (72, 45, 13, 4)
+    assert (facts["width"], facts["height"], facts["frames"], facts["padded_frames"]) == (72, 46, 13, 4)
     assert facts["latents_shape"] == [5, 6, 9, 16]
     encode, decode = facts["directions"]
     assert (encode["chunks"], decode["chunks"]) == ([9, 8], [3, 2])

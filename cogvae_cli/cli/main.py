@@ -15,6 +15,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from cogvae_cli.cli.bench import bench
 from cogvae_cli.cli.compare import compare
 from cogvae_cli.cli.convert import convert
 from cogvae_cli.cli.decode import decode
@@ -43,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-for _command in (encode, decode, roundtrip, compare, info, plan, convert, verify, doctor):
+for _command in (encode, decode, roundtrip, compare, info, plan, bench, convert, verify, doctor):
     app.command()(_command)
 app.add_typer(models)
 

@@ -18,12 +18,16 @@ import jax
 from cogvae_cli.model.chunks import frames_of
 from cogvae_cli.model.config import SPACE
 from cogvae_cli.model.programs import Program
-from cogvae_cli.model.vae import Part
+from cogvae_cli.model.vae import Network, Part
 
 LANES = 128
 """Channels of a TPU array are padded to a multiple of this."""
 
 WORK: dict[tuple[str, Part, bool], float] = {
+    ("cpu", "encoder", False): 21,
+    ("cpu", "encoder", True): 20,
+    ("cpu", "decoder", False): 22,
+    ("cpu", "decoder", True): 21,
     ("tpu", "encoder", False): 3.6,
     ("tpu", "encoder", True): 5.9,
     ("tpu", "decoder", False): 9.2,
@@ -31,7 +35,7 @@ WORK: dict[tuple[str, Part, bool], float] = {
 }
 """By platform, part, and whether the chunk is a later one: work memory over the activations of the widest level."""
 
-UNKNOWN = 14.0
+UNKNOWN = 22.0
 """The same where nothing was measured: more than any of those, so that tiles are rather too small."""
 
 
@@ -71,9 +75,16 @@ def _work(program: Program, platform: str) -> int:
     return round(WORK.get((platform, network.part, program.later), UNKNOWN) * activations)
 
 
-@functools.lru_cache(maxsize=64)
 def _cache_bytes(program: Program) -> int:
-    return _bytes(program.new_caches())
+    """Caches grow with the area and are the same in strips: one block of 8x8 pixels tells."""
+    numerics = dataclasses.replace(program.network.numerics, strips=1)
+    block = _block_bytes(dataclasses.replace(program.network, numerics=numerics))
+    return program.batch * block * (program.height // SPACE) * (program.width // SPACE)
+
+
+@functools.lru_cache(maxsize=64)
+def _block_bytes(network: Network) -> int:
+    return _bytes(Program(network, 1, False, SPACE, SPACE).new_caches())
 
 
 def _result_bytes(program: Program, size: tuple[int, int]) -> int:
