@@ -16,6 +16,8 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from cogvae_cli.model.autoencoder import VAE, Posterior
     from cogvae_cli.model.config import ModelSource, VAEConfig
+    from cogvae_cli.pipeline.batch import decode_batch, encode_batch
+    from cogvae_cli.pipeline.dataset import LatentDataset
     from cogvae_cli.pipeline.decode import decode_file
     from cogvae_cli.pipeline.encode import encode_file
     from cogvae_cli.pipeline.loading import load
@@ -24,10 +26,13 @@ if TYPE_CHECKING:
 __all__ = [
     "VAE",
     "CogvaeError",
+    "LatentDataset",
     "ModelSource",
     "Posterior",
     "VAEConfig",
+    "decode_batch",
     "decode_file",
+    "encode_batch",
     "encode_file",
     "errors",
     "load",
@@ -39,7 +44,10 @@ _HOMES = {
     "Posterior": "cogvae_cli.model.autoencoder",
     "ModelSource": "cogvae_cli.model.config",
     "VAEConfig": "cogvae_cli.model.config",
+    "LatentDataset": "cogvae_cli.pipeline.dataset",
     "load": "cogvae_cli.pipeline.loading",
+    "encode_batch": "cogvae_cli.pipeline.batch",
+    "decode_batch": "cogvae_cli.pipeline.batch",
     "encode_file": "cogvae_cli.pipeline.encode",
     "decode_file": "cogvae_cli.pipeline.decode",
     "roundtrip_file": "cogvae_cli.pipeline.roundtrip",

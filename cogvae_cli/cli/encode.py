@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cogvae_cli.cli import options
+from cogvae_cli.cli import batch, options
 from cogvae_cli.cli import video_options as video
 from cogvae_cli.cli.terminal import TerminalProgress, bytes_text, print_json, print_lines, speed_text, table
 from cogvae_cli.model.config import DEFAULT_MODEL
@@ -16,19 +16,23 @@ from cogvae_cli.pipeline.results import tile_text
 from cogvae_cli.pipeline.video_options import MAX_PIXELS, ReadOptions
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cogvae_cli.pipeline.encode import EncodeOptions
     from cogvae_cli.pipeline.encode_result import EncodeResult
 
 
 def encode(
-    source: Annotated[
-        Path,
+    sources: Annotated[
+        list[str],
         typer.Argument(
-            metavar="VIDEO",
-            help="A video, a picture, a folder of pictures, numbered ones named as frame%04d.png, or - for stdin.",
+            metavar="VIDEO...",
+            help="A video, a picture, a folder of pictures, numbered ones named as frame%04d.png, or - for stdin. "
+            "With --out-dir: videos, folders of videos, patterns, lists (.txt), tables (.csv, .tsv, .jsonl).",
             show_default=False,
         ),
     ],
-    output: options.LatentsOut,
+    output: options.LatentsOut = None,
     model: options.Model = None,
     revision: options.Revision = None,
     dtype: options.ComputeDtype = None,
@@ -60,6 +64,7 @@ def encode(
     max_pixels: video.MaxPixels = MAX_PIXELS,
     size: video.Size = None,
     fit: video.Fit = "cover",
+    buckets: video.Buckets = None,
     no_autorotate: video.NoAutorotate = False,
     colorspace: video.Colorspace = None,
     alpha: video.Alpha = "black",
@@ -70,6 +75,18 @@ def encode(
     tile_overlap: options.TileOverlap = None,
     tile_layout: options.TileLayoutName = None,
     overwrite: options.Overwrite = False,
+    out_dir: batch.OutDir = None,
+    recursive: batch.Recursive = False,
+    root: batch.Root = None,
+    path_column: batch.PathColumn = None,
+    skip_existing: batch.SkipExisting = False,
+    verify_existing: batch.VerifyExisting = False,
+    fail_fast: batch.FailFast = False,
+    timeout: batch.Timeout = 600.0,
+    log_file: batch.LogFile = None,
+    shard: batch.ShardOf = None,
+    shards: batch.Shards = None,
+    flip: batch.Flip = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -90,27 +107,17 @@ def encode(
       cogvae encode film.mkv -o part.npz --start 1:02 --frames 49 --fps 8 --size 720x480
 
       cogvae encode clip.mp4 -o clip.npz --model ./my-model/vae --tile 360x240 --json
+
+      cogvae encode clips/ more.csv --recursive --out-dir latents --log-file batch.log
     """
-    from cogvae_cli.pipeline.encode import EncodeOptions, encode_file
+    from cogvae_cli.pipeline.batch import BatchJob
+    from cogvae_cli.pipeline.encode import EncodeOptions
     from cogvae_cli.pipeline.options import TileOptions
 
-    reading = ReadOptions(
-        fps=fps,
-        start=start,
-        duration=duration,
-        frames=frames,
-        stream=stream,
-        autorotate=not no_autorotate,
-        colorspace=colorspace,
-        alpha=alpha,
-        hdr=hdr,
-        deinterlace=deinterlace,
-        max_pixels=max_pixels,
-        on_error=on_error,
-        size=None if size is None else parse_size(size),
-        fit=fit,
-    )
-    video.refuse_json_on_stdout(output, as_json)
+    scaled_to = None if size is None else parse_size(size)
+    plain = ReadOptions(fps, start, duration, frames, stream, not no_autorotate, colorspace, alpha, hdr, deinterlace)
+    shapes = tuple(parse_size(one) for one in (buckets or "").split(",") if buckets)
+    reading = replace(plain, max_pixels=max_pixels, on_error=on_error, size=scaled_to, fit=fit, buckets=shapes)
     chosen = EncodeOptions(
         revision=revision,
         dtype=dtype,
@@ -124,8 +131,21 @@ def encode(
         container=container,
         overwrite=overwrite,
     )
-    progress = TerminalProgress(quiet=quiet)
-    result = encode_file(source, output, model=model or DEFAULT_MODEL, options=chosen, progress=progress)
+    trouble = (skip_existing, verify_existing, fail_fast, timeout, log_file)
+    many = batch.Many(out_dir, recursive, root, path_column, *trouble, shard, shards, flip)
+    if out_dir is None:
+        _encode_one(batch.only_one(sources, output, many), model or DEFAULT_MODEL, chosen, as_json=as_json, quiet=quiet)
+    else:
+        job = BatchJob("encode", sources, out_dir, model or DEFAULT_MODEL, chosen, many.options(overwrite=overwrite))
+        batch.run(job, output, as_json=as_json, quiet=quiet)
+
+
+def _encode_one(clip: tuple[Path, Path], model: str, chosen: EncodeOptions, *, as_json: bool, quiet: bool) -> None:
+    from cogvae_cli.pipeline.encode import encode_file
+
+    source, output = clip
+    video.refuse_json_on_stdout(output, as_json)
+    result = encode_file(source, output, model=model, options=chosen, progress=TerminalProgress(quiet=quiet))
     if as_json:
         print_json(result.as_dict())
     elif str(output) != "-":

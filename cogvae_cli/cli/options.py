@@ -79,7 +79,7 @@ Debug = Annotated[
 ]
 
 LatentsOut = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "--output",
         "-o",
@@ -90,7 +90,7 @@ LatentsOut = Annotated[
 ]
 
 VideoOut = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "--output",
         "-o",

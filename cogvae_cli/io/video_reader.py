@@ -116,7 +116,7 @@ class VideoReader:
 
     def record(self) -> dict[str, str]:
         """What was asked for and done to the frames, for the header of latents; complete after the last frame."""
-        return _asked(self._options) | self._finisher.record() | ({"damaged": self.damage} if self.damage else {})
+        return asked(self._options) | self._finisher.record() | ({"damaged": self.damage} if self.damage else {})
 
     def frames(self) -> Iterator[np.ndarray]:
         """All frames, each uint8 [H W 3] of its own, in the order they are shown. Can be asked for once."""
@@ -230,7 +230,8 @@ def _naming(name: str) -> Iterator[None]:
         raise _named(name, error) from error
 
 
-def _asked(options: ReadOptions) -> dict[str, str]:
+def asked(options: ReadOptions) -> dict[str, str]:
+    """What of the options isn't plain, as the header of latents records it."""
     values: dict[str, str | None] = {
         "fps": None if options.fps is None else str(options.fps),
         "start": None if options.start is None else seconds_text(options.start),
@@ -241,6 +242,8 @@ def _asked(options: ReadOptions) -> dict[str, str]:
         "colorspace": options.colorspace,
         "deinterlace": "bwdif" if options.deinterlace else None,
         "size": None if options.size is None else f"{options.size[0]}x{options.size[1]}",
-        "fit": None if options.size is None else options.fit,
+        "buckets": ",".join(f"{width}x{height}" for width, height in options.buckets) or None,
+        "fit": None if options.size is None and not options.buckets else options.fit,
+        "mirror": "yes" if options.mirror else None,
     }
     return {name: value for name, value in values.items() if value is not None}

@@ -6,7 +6,8 @@ One chunk is read ahead, one computes, and the one before it is read back and st
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,6 +28,7 @@ from cogvae_cli.pipeline.progress import Notices, Progress
 from cogvae_cli.pipeline.reading import timing_of
 from cogvae_cli.pipeline.results import size_text, tiles_of
 from cogvae_cli.pipeline.stages import Prefetch, WriteBehind
+from cogvae_cli.pipeline.turns import Surroundings, in_turn
 from cogvae_cli.pipeline.video_options import ReadOptions
 
 if TYPE_CHECKING:
@@ -83,21 +85,27 @@ def encode_file(
     Raises VideoError, ModelError, OutputExistsError, OutputError, UsageError, HubError, NonFiniteError and
     DeviceMemoryError.
     """
+    around = Surroundings(progress or Progress())
+    return encode_clip(Path(source), Path(output), model=model, options=options or EncodeOptions(), around=around)
+
+
+def encode_clip(
+    source: Path, output: Path, *, model: str | VAE, options: EncodeOptions, around: Surroundings
+) -> EncodeResult:
+    """As `encode_file`, of a clip that may have others beside it."""
     from cogvae_cli.io.destinations import check_file, whole_file
     from cogvae_cli.io.picture_sequence import files_of
     from cogvae_cli.io.standard_streams import local
     from cogvae_cli.io.video_reader import VideoReader
 
-    source, output = Path(source), Path(output)
-    options, progress = options or EncodeOptions(), progress or Progress()
     kind = kind_of(output, options.container)
     choice, inputs = options.choice(), files_of(source)
     check_file(output, overwrite=options.overwrite, inputs=inputs)
     with local(source) as path, VideoReader(path, options.reading) as reader:
-        vae = obtain(model, options, progress)
+        vae = obtain(model, options, around.progress)
         start = time.perf_counter()
         with whole_file(output, overwrite=options.overwrite, inputs=inputs) as part:
-            run = _EncodeRun(vae, path, reader, options, progress)
+            run = _EncodeRun(vae, path, reader, options, around)
             header = run.store(part, kind, choice)
             size = part.stat().st_size
     return run.result(source, output, header, size, time.perf_counter() - start)
@@ -120,13 +128,16 @@ def kind_of(output: Path, chosen: Literal["npz", "safetensors"] | None = None) -
 class _EncodeRun:
     """One clip on its way: the network's caches, and what has been counted so far."""
 
-    def __init__(self, vae: VAE, source: Path, reader: VideoReader, options: EncodeOptions, progress: Progress) -> None:
+    def __init__(
+        self, vae: VAE, source: Path, reader: VideoReader, options: EncodeOptions, around: Surroundings
+    ) -> None:
         self._vae = vae
         self._source = source
         self._reader = reader
         self._options = options
-        self._progress = progress
-        self._notices = Notices(progress)
+        self._progress = around.progress
+        self._turn = around.turn
+        self._notices = Notices(around.progress)
         self._caches: Caches = None
         self._compile_seconds = 0.0
         self._factor = np.float32(vae.scaling_factor if options.scaled else 1.0)
@@ -171,14 +182,18 @@ class _EncodeRun:
     def _encode(self, chunks: Iterable[Chunk], writer: LatentsWriter, taker: Taker, compiling: Compiling) -> int:
         """Returns the number of frames."""
         frames = 0
-        with WriteBehind(writer.append) as behind:
-            for chunk, encoded in one_ahead(self._dispatch, chunks, compiling):
+        with WriteBehind(writer.append) as behind, closing(self._in_turn(chunks)) as ours:
+            for chunk, encoded in one_ahead(self._dispatch, ours, compiling):
                 check_encoded(np.asarray(encoded.finite), chunk)
                 taken = taker.take(encoded.mean[0], encoded.logvar[0])
                 behind.put({name: values * self._factor for name, values in taken.items()})
                 frames += chunk.count
                 self._progress.advance(chunk.count)
         return frames
+
+    def _in_turn(self, chunks: Iterable[Chunk]) -> Generator[Chunk]:
+        yield from in_turn(iter(chunks), self._turn)
+        self._caches = None  # the next clip has some of its own
 
     def _dispatch(self, chunk: Chunk) -> EncodedChunk:
         encoded, self._caches = self._vae.encode_chunk(chunk.frames[None], self._caches)
@@ -245,6 +260,7 @@ class _EncodeRun:
             model=header.model,
             compute_dtype=self._vae.encode_dtype,
             notices=self._notices.told,
+            source_sha256=header.source.sha256,
             damage=self._reader.damage,
             output_bytes=size,
             seconds=seconds,
