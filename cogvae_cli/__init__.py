@@ -16,7 +16,9 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from cogvae_cli.model.autoencoder import VAE, Posterior
     from cogvae_cli.model.config import ModelSource, VAEConfig
+    from cogvae_cli.pipeline.batch import decode_batch, encode_batch
     from cogvae_cli.pipeline.compare import compare_files
+    from cogvae_cli.pipeline.dataset import LatentDataset
     from cogvae_cli.pipeline.decode import decode_file
     from cogvae_cli.pipeline.encode import encode_file
     from cogvae_cli.pipeline.loading import load
@@ -25,11 +27,14 @@ if TYPE_CHECKING:
 __all__ = [
     "VAE",
     "CogvaeError",
+    "LatentDataset",
     "ModelSource",
     "Posterior",
     "VAEConfig",
     "compare_files",
+    "decode_batch",
     "decode_file",
+    "encode_batch",
     "encode_file",
     "errors",
     "load",
@@ -41,7 +46,10 @@ _HOMES = {
     "Posterior": "cogvae_cli.model.autoencoder",
     "ModelSource": "cogvae_cli.model.config",
     "VAEConfig": "cogvae_cli.model.config",
+    "LatentDataset": "cogvae_cli.pipeline.dataset",
     "load": "cogvae_cli.pipeline.loading",
+    "encode_batch": "cogvae_cli.pipeline.batch",
+    "decode_batch": "cogvae_cli.pipeline.batch",
     "encode_file": "cogvae_cli.pipeline.encode",
     "decode_file": "cogvae_cli.pipeline.decode",
     "compare_files": "cogvae_cli.pipeline.compare",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cogvae_cli.cli import options
+from cogvae_cli.cli import batch, options
 from cogvae_cli.cli import video_options as video
 from cogvae_cli.cli.terminal import (
     TerminalProgress,
@@ -26,10 +25,16 @@ if TYPE_CHECKING:
 
 
 def decode(
-    source: Annotated[
-        Path, typer.Argument(metavar="LATENTS", help="The latents file, or - for stdin.", show_default=False)
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="LATENTS...",
+            help="The latents file, or - for stdin. With --out-dir: files, folders, patterns, lists (.txt), tables "
+            "(.csv, .tsv, .jsonl) and manifests of encode.",
+            show_default=False,
+        ),
     ],
-    output: options.VideoOut,
+    output: options.VideoOut = None,
     model: options.ModelOfLatents = None,
     revision: options.Revision = None,
     dtype: options.ComputeDtype = None,
@@ -53,6 +58,16 @@ def decode(
     audio: video.Audio = None,
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
+    out_dir: batch.OutDir = None,
+    recursive: batch.Recursive = False,
+    root: batch.Root = None,
+    path_column: batch.PathColumn = None,
+    skip_existing: batch.SkipExisting = False,
+    verify_existing: batch.VerifyExisting = False,
+    fail_fast: batch.FailFast = False,
+    timeout: batch.Timeout = 600.0,
+    log_file: batch.LogFile = None,
+    shard: batch.ShardOf = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -73,12 +88,14 @@ def decode(
       cogvae decode moments.npz -o clip.mp4 --posterior sample --seed 7
 
       cogvae decode encoded.pt -o clip.mp4 --format cogvideo --model cogvideox-2b
+
+      cogvae decode latents/ --recursive --out-dir videos --format mkv
     """
+    from cogvae_cli.pipeline.batch import BatchJob
     from cogvae_cli.pipeline.decode import DecodeOptions, decode_file
     from cogvae_cli.pipeline.importing import ImportOptions
     from cogvae_cli.pipeline.options import TileOptions
 
-    video.refuse_json_on_stdout(output, as_json)
     program, container = video.split_formats(formats)
     chosen = DecodeOptions(
         revision=revision,
@@ -91,12 +108,22 @@ def decode(
         video=VideoOptions(crf, pix_fmt, codec, preset, container, audio),
         overwrite=overwrite,
     )
+    many = batch.Many(
+        out_dir, recursive, root, path_column, skip_existing, verify_existing, fail_fast, timeout, log_file, shard
+    )
+    if out_dir is not None:
+        batch.refuse_dry_run(wanted=dry_run)
+        job = BatchJob("decode", sources, out_dir, model, chosen, many.options(overwrite=overwrite))
+        batch.run(job, output, as_json=as_json, quiet=quiet)
+        return
+    source, output = batch.only_one(sources, output, many)
     progress = TerminalProgress(quiet=quiet)
     if dry_run:
         from cogvae_cli.pipeline.dry_run import plan_decode
 
         print_dry_run(plan_decode(source, output, model=model, options=chosen, progress=progress), as_json=as_json)
         return
+    video.refuse_json_on_stdout(output, as_json)
     result = decode_file(source, output, model=model, options=chosen, progress=progress)
     if as_json:
         print_json(result.as_dict())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cogvae_cli.cli import options
+from cogvae_cli.cli import batch, options
 from cogvae_cli.cli import video_options as video
 from cogvae_cli.cli.terminal import (
     TerminalProgress,
@@ -25,19 +25,23 @@ from cogvae_cli.pipeline.results import tile_text
 from cogvae_cli.pipeline.video_options import MAX_PIXELS, ReadOptions
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cogvae_cli.pipeline.encode import EncodeOptions
     from cogvae_cli.pipeline.encode_result import EncodeResult
 
 
 def encode(
-    source: Annotated[
-        Path,
+    sources: Annotated[
+        list[str],
         typer.Argument(
-            metavar="VIDEO",
-            help="A video, a picture, a folder of pictures, numbered ones named as frame%04d.png, or - for stdin.",
+            metavar="VIDEO...",
+            help="A video, a picture, a folder of pictures, numbered ones named as frame%04d.png, or - for stdin. "
+            "With --out-dir: videos, folders of videos, patterns, lists (.txt), tables (.csv, .tsv, .jsonl).",
             show_default=False,
         ),
     ],
-    output: options.LatentsOut,
+    output: options.LatentsOut = None,
     model: options.Model = None,
     revision: options.Revision = None,
     dtype: options.ComputeDtype = None,
@@ -69,6 +73,7 @@ def encode(
     max_pixels: video.MaxPixels = MAX_PIXELS,
     size: video.Size = None,
     fit: video.Fit = "cover",
+    buckets: video.Buckets = None,
     no_autorotate: video.NoAutorotate = False,
     colorspace: video.Colorspace = None,
     alpha: video.Alpha = "black",
@@ -80,6 +85,18 @@ def encode(
     tile_layout: options.TileLayoutName = None,
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
+    out_dir: batch.OutDir = None,
+    recursive: batch.Recursive = False,
+    root: batch.Root = None,
+    path_column: batch.PathColumn = None,
+    skip_existing: batch.SkipExisting = False,
+    verify_existing: batch.VerifyExisting = False,
+    fail_fast: batch.FailFast = False,
+    timeout: batch.Timeout = 600.0,
+    log_file: batch.LogFile = None,
+    shard: batch.ShardOf = None,
+    shards: batch.Shards = None,
+    flip: batch.Flip = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -100,14 +117,17 @@ def encode(
       cogvae encode film.mkv -o part.npz --start 1:02 --frames 49 --fps 8 --size 720x480
 
       cogvae encode clip.mp4 -o clip.npz --model ./my-model/vae --tile 360x240 --json
+
+      cogvae encode clips/ more.csv --recursive --out-dir latents --log-file batch.log
     """
-    from cogvae_cli.pipeline.encode import EncodeOptions, encode_file
+    from cogvae_cli.pipeline.batch import BatchJob
+    from cogvae_cli.pipeline.encode import EncodeOptions
     from cogvae_cli.pipeline.options import TileOptions
 
     scaled_to = None if size is None else parse_size(size)
     plain = ReadOptions(fps, start, duration, frames, stream, not no_autorotate, colorspace, alpha, hdr, deinterlace)
-    reading = replace(plain, max_pixels=max_pixels, on_error=on_error, size=scaled_to, fit=fit)
-    video.refuse_json_on_stdout(output, as_json)
+    shapes = tuple(parse_size(one) for one in (buckets or "").split(",") if buckets)
+    reading = replace(plain, max_pixels=max_pixels, on_error=on_error, size=scaled_to, fit=fit, buckets=shapes)
     chosen = EncodeOptions(
         revision=revision,
         dtype=dtype,
@@ -121,14 +141,31 @@ def encode(
         container=container,
         overwrite=overwrite,
     )
+    trouble = (skip_existing, verify_existing, fail_fast, timeout, log_file)
+    many = batch.Many(out_dir, recursive, root, path_column, *trouble, shard, shards, flip)
+    model = model or DEFAULT_MODEL
+    if out_dir is not None:
+        batch.refuse_dry_run(wanted=dry_run)
+        job = BatchJob("encode", sources, out_dir, model, chosen, many.options(overwrite=overwrite))
+        batch.run(job, output, as_json=as_json, quiet=quiet)
+        return
+    source, output = batch.only_one(sources, output, many)
     progress = TerminalProgress(quiet=quiet)
     if dry_run:
         from cogvae_cli.pipeline.dry_run import plan_encode
 
-        run = plan_encode(source, output, model=model or DEFAULT_MODEL, options=chosen, progress=progress)
+        run = plan_encode(source, output, model=model, options=chosen, progress=progress)
         print_dry_run(run, as_json=as_json)
         return
-    result = encode_file(source, output, model=model or DEFAULT_MODEL, options=chosen, progress=progress)
+    _encode_one((source, output), model, chosen, as_json=as_json, quiet=quiet)
+
+
+def _encode_one(clip: tuple[Path, Path], model: str, chosen: EncodeOptions, *, as_json: bool, quiet: bool) -> None:
+    from cogvae_cli.pipeline.encode import encode_file
+
+    source, output = clip
+    video.refuse_json_on_stdout(output, as_json)
+    result = encode_file(source, output, model=model, options=chosen, progress=TerminalProgress(quiet=quiet))
     if as_json:
         print_json(result.as_dict())
     elif str(output) != "-":

@@ -99,7 +99,7 @@ Debug = Annotated[
 ]
 
 LatentsOut = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "--output",
         "-o",
@@ -110,7 +110,7 @@ LatentsOut = Annotated[
 ]
 
 VideoOut = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "--output",
         "-o",

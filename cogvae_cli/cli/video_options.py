@@ -74,6 +74,16 @@ Fit = Annotated[
     typer.Option("--fit", rich_help_panel=_PICTURE, help="To get there. cover crops, contain pads with black."),
 ]
 
+Buckets = Annotated[
+    str | None,
+    typer.Option(
+        "--buckets",
+        metavar="WxH,WxH,…",
+        rich_help_panel=_PICTURE,
+        help="Scale frames to that of these sizes whose shape is nearest, as --fit says.",
+    ),
+]
+
 NoAutorotate = Annotated[
     bool, typer.Option("--no-autorotate", rich_help_panel=_PICTURE, help="Take frames as they are stored.")
 ]

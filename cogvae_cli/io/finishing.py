@@ -46,7 +46,8 @@ class Finisher:
 
     def finish(self, frame: av.VideoFrame) -> np.ndarray:
         """RGB as it is shown, uint8 [H W 3]."""
-        return self._fitter.apply(self.turned.apply(self._converter.convert(frame)))
+        pixels = self._fitter.apply(self.turned.apply(self._converter.convert(frame)))
+        return np.ascontiguousarray(pixels[:, ::-1]) if self._options.mirror else pixels
 
     @property
     def notices(self) -> tuple[str, ...]:

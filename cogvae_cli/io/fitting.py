@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 import av
@@ -32,16 +34,28 @@ def plan_of(size: tuple[int, int], aspect: Fraction, options: ReadOptions) -> Pl
     Raises VideoError where the outcome has more pixels than is allowed.
     """
     width, height = square_size(size, aspect)
-    if options.size is None:
+    out = nearest_bucket((width, height), options.buckets) if options.buckets else options.size
+    if out is None:
         _check(width, height, options.max_pixels)
         return Plan((width, height), (0, 0), (width, height))
-    out_width, out_height = options.size
+    out_width, out_height = out
     across, down = Fraction(out_width, width), Fraction(out_height, height)
     if options.fit != "stretch":
         across = down = max(across, down) if options.fit == "cover" else min(across, down)
     scaled = max(1, round(width * across)), max(1, round(height * down))
     _check(*scaled, 4 * options.max_pixels)  # a strip that covers a square is scaled to far more than is shown
-    return Plan(scaled, ((out_width - scaled[0]) // 2, (out_height - scaled[1]) // 2), options.size)
+    return Plan(scaled, ((out_width - scaled[0]) // 2, (out_height - scaled[1]) // 2), out)
+
+
+def nearest_bucket(size: tuple[int, int], buckets: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The bucket whose ratio of width to height is nearest, by factor; of equals the one nearest in pixels."""
+
+    def distance(bucket: tuple[int, int]) -> tuple[float, float]:
+        (width, height), (of_width, of_height) = bucket, size
+        pixels = width * height / (of_width * of_height)
+        return abs(math.log(width * of_height / (height * of_width))), abs(math.log(pixels))
+
+    return min(buckets, key=distance)
 
 
 def square_size(size: tuple[int, int], aspect: Fraction) -> tuple[int, int]:

@@ -120,9 +120,10 @@ class LatentsReader:
     Errors: LatentsError, one line, for whatever is wrong with the file.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file: BinaryIO | None = None) -> None:
+        """`file` is closed at the end; without it, `path` is opened, which errors name in any case."""
         with ExitStack() as stack:
-            self._file = stack.enter_context(_open(path))
+            self._file = stack.enter_context(_open(path) if file is None else file)
             self._path = path
             self.header, facts, self._arrays = _locate(path, self._file)
             for name, array in self._arrays.items():
@@ -174,9 +175,9 @@ def open_latents(path: Path) -> LatentsReader:
     return LatentsReader(path)
 
 
-def read_latents(path: Path) -> LatentsFile:
-    """Reads a latents file as a whole."""
-    with LatentsReader(path) as reader:
+def read_latents(path: Path, file: BinaryIO | None = None) -> LatentsFile:
+    """Reads a latents file as a whole; from `file`, where that is given."""
+    with LatentsReader(path, file) as reader:
         arrays = {name: np.empty(reader.shape, np.float32) for name in MEMBERS[reader.header.posterior]}
         start = 0
         sizes = (min(_ROWS, reader.length - first) for first in range(0, reader.length, _ROWS))

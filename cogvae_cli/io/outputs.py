@@ -17,7 +17,7 @@ from pathlib import Path
 from cogvae_cli.errors import OutputError, OutputExistsError, UsageError
 
 _LONGEST_NAME = 200  # bytes; with the temporary file's additions it stays below the 255 that file systems allow
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -142,7 +142,7 @@ def _lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             raise
     return True
 
@@ -187,6 +187,14 @@ def _remove_if_unlocked(leftover: Path, *, folder: bool) -> None:
 def _finish(temporary: Path, descriptor: int, path: Path, *, overwrite: bool) -> None:
     """Makes the complete temporary file the output, so that a crash at any moment leaves the old one or the new one."""
     os.fsync(descriptor)
+    move_into_place(temporary, path, overwrite=overwrite)
+
+
+def move_into_place(temporary: Path, path: Path, *, overwrite: bool) -> None:
+    """Gives a complete file on the same file system its name. Where it may not overwrite, the old name can stay too.
+
+    Raises OutputExistsError where something has that name by now and may not be overwritten; OSError.
+    """
     if overwrite:
         temporary.replace(path)
     else:

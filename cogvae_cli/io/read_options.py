@@ -53,6 +53,10 @@ class ReadOptions:
     """Width and height of the frames that are given out; None: their own, with square pixels."""
     fit: Fit = "cover"
     """How they come to that size: `cover` crops, `contain` pads with black, `stretch` does neither."""
+    buckets: tuple[tuple[int, int], ...] = ()
+    """Widths and heights to choose from, instead of one size: frames get the one of the nearest shape."""
+    mirror: bool = False
+    """Give the frames out with left and right exchanged."""
 
     def __post_init__(self) -> None:
         if self.fps is not None:
@@ -69,9 +73,13 @@ class ReadOptions:
         self._check_size()
 
     def _check_size(self) -> None:
-        if self.size is None:
-            return
-        width, height = self.size
+        if self.size is not None and self.buckets:
+            raise UsageError("a size and buckets to choose it from were both given", "leave one of them out")
+        for size in (self.size, *self.buckets):
+            if size is not None:
+                self._check_one_size(*size)
+
+    def _check_one_size(self, width: int, height: int) -> None:
         if not (0 < width <= _LONGEST and 0 < height <= _LONGEST):
             raise UsageError(f"a size of {width}x{height} pixels makes no sense")
         if width * height > self.max_pixels:

@@ -65,7 +65,7 @@ class VideoReader:
 
     def __init__(self, path: Path, options: ReadOptions | None = None) -> None:
         """Opens the file and decodes its first frame."""
-        self._path, self._options = path, options or ReadOptions()
+        self.path, self._options = path, options or ReadOptions()
         self._decoded = self._given = 0
         self._timing: Timing | None = None
         self._notices: list[str] = []
@@ -116,7 +116,7 @@ class VideoReader:
 
     def record(self) -> dict[str, str]:
         """What was asked for and done to the frames, for the header of latents; complete after the last frame."""
-        return _asked(self._options) | self._finisher.record() | ({"damaged": self.damage} if self.damage else {})
+        return asked(self._options) | self._finisher.record() | ({"damaged": self.damage} if self.damage else {})
 
     def frames(self) -> Iterator[np.ndarray]:
         """All frames, each uint8 [H W 3] of its own, in the order they are shown. Can be asked for once."""
@@ -149,9 +149,9 @@ class VideoReader:
         yield chunk[:filled]
 
     def _open(self) -> FrameSource:
-        if is_sequence(self._path):
-            return PictureFrames(self._path, self.files, self._options)
-        return FileFrames(self._path, self._options)
+        if is_sequence(self.path):
+            return PictureFrames(self.path, self.files, self._options)
+        return FileFrames(self.path, self._options)
 
     def _start(self) -> None:
         """Decodes the first frame and learns from it what headers get wrong: size, colours, which way is up."""
@@ -162,7 +162,7 @@ class VideoReader:
         facts = self._source.facts
         rate = next((rate for rate in facts.rates[:2] if rate), None)
         self.info = VideoInfo(
-            name=STDIN_NAME if is_spooled(self._path) else self._path.absolute().name or self._name,
+            name=STDIN_NAME if is_spooled(self.path) else self.path.absolute().name or self._name,
             container=facts.container,
             codec=facts.codec,
             pix_fmt=first.format.name,
@@ -179,7 +179,7 @@ class VideoReader:
 
     @property
     def _name(self) -> str:
-        return str(self._path)
+        return str(self.path)
 
     @property
     def _selection(self) -> ReadOptions:
@@ -230,7 +230,8 @@ def _naming(name: str) -> Iterator[None]:
         raise _named(name, error) from error
 
 
-def _asked(options: ReadOptions) -> dict[str, str]:
+def asked(options: ReadOptions) -> dict[str, str]:
+    """What of the options isn't plain, as the header of latents records it."""
     values: dict[str, str | None] = {
         "fps": None if options.fps is None else str(options.fps),
         "start": None if options.start is None else seconds_text(options.start),
@@ -241,6 +242,8 @@ def _asked(options: ReadOptions) -> dict[str, str]:
         "colorspace": options.colorspace,
         "deinterlace": "bwdif" if options.deinterlace else None,
         "size": None if options.size is None else f"{options.size[0]}x{options.size[1]}",
-        "fit": None if options.size is None else options.fit,
+        "buckets": ",".join(f"{width}x{height}" for width, height in options.buckets) or None,
+        "fit": None if options.size is None and not options.buckets else options.fit,
+        "mirror": "yes" if options.mirror else None,
     }
     return {name: value for name, value in values.items() if value is not None}

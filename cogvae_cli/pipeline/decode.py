@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +30,7 @@ from cogvae_cli.pipeline.progress import Notices, Progress
 from cogvae_cli.pipeline.results import size_text, tiles_of
 from cogvae_cli.pipeline.stages import Prefetch, WriteBehind
 from cogvae_cli.pipeline.tile_choice import Check, compute
+from cogvae_cli.pipeline.turns import Surroundings, in_turn
 from cogvae_cli.pipeline.video_options import VideoOptions
 
 if TYPE_CHECKING:
@@ -81,12 +83,18 @@ def decode_file(
     appears whole or not at all. Raises LatentsError, ModelError, OutputExistsError, OutputError, UsageError, HubError,
     NonFiniteError and DeviceMemoryError.
     """
+    around = Surroundings(progress or Progress())
+    return decode_clip(Path(source), Path(output), model=model, options=options or DecodeOptions(), around=around)
+
+
+def decode_clip(
+    source: Path, output: Path, *, model: str | VAE | None, options: DecodeOptions, around: Surroundings
+) -> DecodeResult:
+    """As `decode_file`, of a clip that may have others beside it."""
     from cogvae_cli.io.destinations import check_video
     from cogvae_cli.io.standard_streams import local
 
-    source, output = Path(source), Path(output)
-    options, progress = options or DecodeOptions(), progress or Progress()
-    notices, family = Notices(progress), _family(model)
+    notices, family = Notices(around.progress), _family(model)
     with (
         local(source) as path,
         open_any(path, family, revision=options.revision, options=options.foreign, notices=notices) as reader,
@@ -96,8 +104,8 @@ def decode_file(
         check_video(output, write, frames=header.frames.count, overwrite=options.overwrite, inputs=[source])
         check_header(source, header, reader.length)
         choice = choose_of_stored(header, options.posterior, options.seed)
-        vae = _model_for(header, model, options, progress)
-        files = _Files(source, output, reader, write, options.overwrite)
+        vae = _model_for(header, model, options, around.progress)
+        files = _Files(source, output, reader, write, options.overwrite, around)
         attempt = functools.partial(_attempt, files, choice, notices)
         size = reader.shape[1] * SPACE, reader.shape[2] * SPACE
         return compute(vae, options.tiles, (size, {"decoder": decode_plan(reader.length)[:2]}), attempt, notices)
@@ -112,6 +120,7 @@ class _Files:
     reader: LatentsReader | ImportedLatents
     write: WriteOptions
     overwrite: bool
+    around: Surroundings
 
 
 def _attempt(files: _Files, choice: Choice | None, notices: Notices, vae: VAE, check: Check) -> DecodeResult:
@@ -119,7 +128,7 @@ def _attempt(files: _Files, choice: Choice | None, notices: Notices, vae: VAE, c
     from cogvae_cli.io.destinations import size_of, video_writer
 
     start, reader = time.perf_counter(), files.reader
-    run = _DecodeRun(vae, reader.header, choice, notices)
+    run = _DecodeRun(vae, reader.header, choice, files.around, notices)
     with video_writer(files.output, files.write, overwrite=files.overwrite, inputs=[files.source]) as writer:
         run.write(reader, writer, check)
     seconds = time.perf_counter() - start
@@ -161,11 +170,14 @@ def named_model(header: LatentsHeader, model: str | None, revision: str | None) 
 class _DecodeRun:
     """One clip on its way: the network's caches, and what has been counted so far."""
 
-    def __init__(self, vae: VAE, header: LatentsHeader, choice: Choice | None, notices: Notices) -> None:
+    def __init__(
+        self, vae: VAE, header: LatentsHeader, choice: Choice | None, around: Surroundings, notices: Notices
+    ) -> None:
         self._vae = vae
         self._header = header
         self._choice = choice
-        self._progress = notices.progress
+        self._progress = around.progress
+        self._turn = around.turn
         self._notices = notices
         self._caches: Caches = None
         self._compile_seconds = 0.0
@@ -203,13 +215,17 @@ class _DecodeRun:
     def _decode(self, latents: Iterable[np.ndarray], writer: FrameWriter, compiling: Compiling) -> None:
         frames = self._header.frames
         done = 0
-        with WriteBehind(writer.write) as behind:
-            for _, decoded in one_ahead(self._dispatch, latents, compiling):
+        with WriteBehind(writer.write) as behind, closing(self._in_turn(latents)) as ours:
+            for _, decoded in one_ahead(self._dispatch, ours, compiling):
                 keep = min(decoded.frames.shape[1], frames.count - done)
                 check_decoded(np.asarray(decoded.finite)[:, :keep], done)
                 behind.put(crop(np.asarray(decoded.frames)[0, :keep], frames.height, frames.width))
                 done += keep
                 self._progress.advance(keep)
+
+    def _in_turn(self, latents: Iterable[np.ndarray]) -> Generator[np.ndarray]:
+        yield from in_turn(iter(latents), self._turn)
+        self._caches = None  # the next clip has some of its own
 
     def _dispatch(self, latents: np.ndarray) -> DecodedChunk:
         decoded, self._caches = self._vae.decode_chunk(latents, self._caches)

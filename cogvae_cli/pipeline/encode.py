@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,10 +26,11 @@ from cogvae_cli.pipeline.models import obtain
 from cogvae_cli.pipeline.options import Dtype, FramesPolicy, PosteriorKind, RunOptions
 from cogvae_cli.pipeline.posterior import Choice, Taker, choose
 from cogvae_cli.pipeline.progress import Notices, Progress
-from cogvae_cli.pipeline.reading import timing_of
+from cogvae_cli.pipeline.reading import Readers, fresh_readers, timing_of
 from cogvae_cli.pipeline.results import size_text, tiles_of
 from cogvae_cli.pipeline.stages import Prefetch, WriteBehind
 from cogvae_cli.pipeline.tile_choice import Check, compute
+from cogvae_cli.pipeline.turns import Surroundings, in_turn
 from cogvae_cli.pipeline.video_options import ReadOptions
 
 if TYPE_CHECKING:
@@ -85,23 +87,27 @@ def encode_file(
     Raises VideoError, ModelError, OutputExistsError, OutputError, UsageError, HubError, NonFiniteError and
     DeviceMemoryError.
     """
+    around = Surroundings(progress or Progress())
+    return encode_clip(Path(source), Path(output), model=model, options=options or EncodeOptions(), around=around)
+
+
+def encode_clip(
+    source: Path, output: Path, *, model: str | VAE, options: EncodeOptions, around: Surroundings
+) -> EncodeResult:
+    """As `encode_file`, of a clip that may have others beside it."""
     from cogvae_cli.io.destinations import check_file
     from cogvae_cli.io.picture_sequence import files_of
     from cogvae_cli.io.standard_streams import local
     from cogvae_cli.io.video_reader import VideoReader
 
-    source, output = Path(source), Path(output)
-    options, progress = options or EncodeOptions(), progress or Progress()
     kind = kind_of(output, options.container)
     choice, inputs = options.choice(), files_of(source)
     check_file(output, overwrite=options.overwrite, inputs=inputs)
-    job = _Job(source, output, kind, choice, options)
-    with local(source) as path:
-        with VideoReader(path, options.reading) as reader:  # what is wrong with it is told before a model is loaded
-            size = padded_size(reader.info.height, reader.info.width)
-        vae = obtain(model, options, progress)
-        notices = Notices(progress)
-        attempt = functools.partial(_attempt, job, path, notices)
+    job = _Job(source, output, kind, choice, options, around)
+    with local(source) as path, VideoReader(path, options.reading) as reader:
+        size = padded_size(reader.info.height, reader.info.width)
+        vae, notices = obtain(model, options, around.progress), Notices(around.progress)
+        attempt = functools.partial(_attempt, job, fresh_readers(path, options.reading, reader), notices)
         return compute(vae, options.tiles, (size, {"encoder": (FIRST_FRAMES, FRAMES)}), attempt, notices)
 
 
@@ -114,18 +120,18 @@ class _Job:
     kind: str
     choice: Choice
     options: EncodeOptions
+    around: Surroundings
 
 
-def _attempt(job: _Job, path: Path, notices: Notices, vae: VAE, check: Check) -> EncodeResult:
+def _attempt(job: _Job, readers: Readers, notices: Notices, vae: VAE, check: Check) -> EncodeResult:
     """The whole clip, from its first frame."""
     from cogvae_cli.io.destinations import whole_file
     from cogvae_cli.io.picture_sequence import files_of
-    from cogvae_cli.io.video_reader import VideoReader
 
-    start, options = time.perf_counter(), job.options
-    with VideoReader(path, options.reading) as reader:
-        run = _EncodeRun(vae, path, reader, options, notices)
-        with whole_file(job.output, overwrite=options.overwrite, inputs=files_of(job.source)) as part:
+    start, overwrite = time.perf_counter(), job.options.overwrite
+    with next(readers) as reader:
+        run = _EncodeRun(vae, reader, job, notices)
+        with whole_file(job.output, overwrite=overwrite, inputs=files_of(job.source)) as part:
             header = run.store(part, job.kind, job.choice, check)
             stored = part.stat().st_size
         return run.result(job.source, job.output, header, stored, time.perf_counter() - start)
@@ -148,12 +154,12 @@ def kind_of(output: Path, chosen: Literal["npz", "safetensors"] | None = None) -
 class _EncodeRun:
     """One clip on its way: the network's caches, and what has been counted so far."""
 
-    def __init__(self, vae: VAE, source: Path, reader: VideoReader, options: EncodeOptions, notices: Notices) -> None:
+    def __init__(self, vae: VAE, reader: VideoReader, job: _Job, notices: Notices) -> None:
         self._vae = vae
-        self._source = source
         self._reader = reader
-        self._options = options
-        self._progress = notices.progress
+        self._options = options = job.options
+        self._progress = job.around.progress
+        self._turn = job.around.turn
         self._notices = notices
         self._caches: Caches = None
         self._compile_seconds = 0.0
@@ -193,14 +199,16 @@ class _EncodeRun:
     def _first_length(self) -> int:
         """Frames of the first chunk; they are counted before where the policy needs that."""
         policy = self._options.frames_policy
-        count = timing_of(self._source, self._progress, self._options.reading).frames if policy == "exact" else None
+        count = (
+            timing_of(self._reader.path, self._progress, self._options.reading).frames if policy == "exact" else None
+        )
         return first_length(policy, count)
 
     def _encode(self, chunks: Iterable[Chunk], writer: LatentsWriter, taker: Taker, compiling: Compiling) -> int:
         """Returns the number of frames."""
         frames = 0
-        with WriteBehind(writer.append) as behind:
-            for chunk, encoded in one_ahead(self._dispatch, chunks, compiling):
+        with WriteBehind(writer.append) as behind, closing(self._in_turn(chunks)) as ours:
+            for chunk, encoded in one_ahead(self._dispatch, ours, compiling):
                 check_encoded(np.asarray(encoded.finite), chunk)
                 taken = taker.take(encoded.mean[0], encoded.logvar[0])
                 behind.put({name: values * self._factor for name, values in taken.items()})
@@ -214,6 +222,10 @@ class _EncodeRun:
         expected = self._reader.expected_frames
         lengths = (length,) if expected is not None and expected <= length else (length, FRAMES)
         check(self._vae.prepare({"encoder": lengths}, (height, width)))
+
+    def _in_turn(self, chunks: Iterable[Chunk]) -> Generator[Chunk]:
+        yield from in_turn(iter(chunks), self._turn)
+        self._caches = None  # the next clip has some of its own
 
     def _dispatch(self, chunk: Chunk) -> EncodedChunk:
         encoded, self._caches = self._vae.encode_chunk(chunk.frames[None], self._caches)
@@ -280,6 +292,7 @@ class _EncodeRun:
             model=header.model,
             compute_dtype=self._vae.encode_dtype,
             notices=self._notices.told,
+            source_sha256=header.source.sha256,
             damage=self._reader.damage,
             output_bytes=size,
             seconds=seconds,

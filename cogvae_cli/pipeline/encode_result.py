@@ -18,6 +18,7 @@ class EncodeResult(ClipResult):
     frames_policy: str
     store_dtype: str
     scaling_factor: float
+    source_sha256: str
     damage: str | None
     """What is wrong with the source, where only the good frames before that were encoded."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,17 @@ from cogvae_cli.pipeline.progress import Progress
 if TYPE_CHECKING:
     from cogvae_cli.io.read_options import ReadOptions
     from cogvae_cli.io.timing import Timing
+    from cogvae_cli.io.video_reader import VideoReader
+
+
+Readers = Iterator[AbstractContextManager["VideoReader"]]
+
+
+def fresh_readers(path: Path, options: ReadOptions, opened: VideoReader) -> Readers:
+    """The reader that is open already, then new ones: for attempts of which the second reads all again."""
+    yield nullcontext(opened)
+    while True:
+        yield type(opened)(path, options)
 
 
 def timing_of(source: Path, progress: Progress, options: ReadOptions | None = None) -> Timing:

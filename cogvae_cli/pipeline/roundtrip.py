@@ -31,7 +31,7 @@ from cogvae_cli.pipeline.device import (
 from cogvae_cli.pipeline.frames import Chunk, crop, padded_size, prepared
 from cogvae_cli.pipeline.models import obtain
 from cogvae_cli.pipeline.progress import Notices, Progress
-from cogvae_cli.pipeline.reading import timing_of
+from cogvae_cli.pipeline.reading import Readers, fresh_readers, timing_of
 from cogvae_cli.pipeline.recording import Pair, Recorded, Recorder
 from cogvae_cli.pipeline.report_facts import quality_facts
 from cogvae_cli.pipeline.report_files import ReportFiles
@@ -95,14 +95,15 @@ def _roundtrip(source: Path, model: str | VAE, options: RoundtripOptions, progre
     from cogvae_cli.io.video_reader import VideoReader
 
     files = check_outputs(source, options)
-    with local(source) as path:
-        with VideoReader(path, options.reading) as reader:
-            check_kept(reader, options)
-            size = padded_size(reader.info.height, reader.info.width)
+    with local(source) as path, VideoReader(path, options.reading) as reader:
+        check_kept(reader, options)
+        size = padded_size(reader.info.height, reader.info.width)
         watch, notices = Stopwatch(), Notices(progress)
         with watch.stage("loading_model"):
             vae = obtain(model, options, progress)
-        attempt = functools.partial(_attempt, _Job(source, path, files, watch), options, notices)
+        attempt = functools.partial(
+            _attempt, _Job(source, fresh_readers(path, options.reading, reader), files, watch), options, notices
+        )
         lengths: Lengths = {"encoder": (FIRST_FRAMES, FRAMES), "decoder": (FIRST_LATENTS, LATENTS)}
         return compute(vae, options.tiles, (size, lengths), attempt, notices)
 
@@ -112,20 +113,17 @@ class _Job:
     """A clip and its report, whatever the tiles."""
 
     source: Path
-    path: Path
-    """The source, or the local copy of what came by standard input."""
+    readers: Readers
     files: ReportFiles | None
     watch: Stopwatch
 
 
 def _attempt(job: _Job, options: RoundtripOptions, notices: Notices, vae: VAE, check: Check) -> RoundtripResult:
     """The whole clip, from its first frame."""
-    from cogvae_cli.io.video_reader import VideoReader
-
     files = job.files
-    with VideoReader(job.path, options.reading) as reader, ExitStack() as stack:
+    with next(job.readers) as reader, ExitStack() as stack:
         recorder = _recorder(reader, options, files, stack)
-        run = _Roundtrip(job.path, vae, reader, notices, job.watch.copy())
+        run = _Roundtrip(reader.path, vae, reader, notices, job.watch.copy())
         result, recorded = run.run(options, recorder, check)
         result = replace(result, source=job.source)
         if files is not None and recorded is not None:
