@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from random_weights import TINY
 
 from cogvae_cli.model.numerics import Numerics
-from cogvae_cli.model.vae import Network, decode_step, encode_step
+from cogvae_cli.model.programs import of_direction
+from cogvae_cli.model.sharding import mesh_for
+from cogvae_cli.model.vae import Network, encode_step
 
 ENCODER = Network(TINY, "encoder", Numerics())
 DECODER = Network(TINY, "decoder", Numerics("bfloat16", "default"))
@@ -45,41 +44,21 @@ def test_float32_products_ask_the_tpu_for_highest_precision() -> None:
     assert all(line.count("HIGHEST") == 2 for line in products), "a product without HIGHEST precision"
 
 
-def _on_tpu(name: str) -> Callable[[object], object]:
-    """Puts a tree of shapes on one chip of that topology, for compiling ahead of time without a TPU."""
-    # Nothing here touches a chip, so another process that holds libtpu is no obstacle, nor is a machine without any.
-    os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
-    os.environ["TPU_SKIP_MDS_QUERY"] = "1"
-    from jax.experimental import topologies
-    from jax.sharding import Mesh, NamedSharding, PartitionSpec
-
-    topology = topologies.get_topology_desc(platform="tpu", topology_name=name)
-    place = NamedSharding(Mesh(np.array(topology.devices[:1]), ("one",)), PartitionSpec())
-
-    def put(tree: object) -> object:
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree)
-
-    return put
-
-
 THREE_AXES = re.compile(r"convolution\(.*window=\{size=\d+x\d+x\d+")
+BETWEEN_CHIPS = re.compile(r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\(")
 
 
 @pytest.mark.tpu
-def test_the_encoder_compiles_for_a_v5e_and_holds_3d_convolutions() -> None:
-    put = _on_tpu("v5e:2x2")
-    first = jax.ShapeDtypeStruct((1, 9, 64, 96, 3), jnp.uint8)
-    later = jax.ShapeDtypeStruct((1, 8, 64, 96, 3), jnp.uint8)
-    _, caches = jax.eval_shape(
-        lambda params, chunk: encode_step(params, chunk, None, network=ENCODER), ENCODER.shapes(), first
-    )
-    program = encode_step.lower(put(ENCODER.shapes()), put(later), put(caches), network=ENCODER).compile()
-    assert THREE_AXES.search(program.as_text())
+@pytest.mark.parametrize("topology", ["v5e:2x2", "v6e:2x2"])
+@pytest.mark.parametrize("chips", [1, 4])
+@pytest.mark.parametrize("network", [ENCODER, DECODER], ids=["encoder", "decoder"])
+def test_a_later_chunk_compiles_for_tpus(network: Network, chips: int, topology: str) -> None:
+    """As 3-D convolutions; between chips go the edges of strips and the sums of norms, and never whole arrays."""
+    from cogvae_cli.pipeline.topology import devices_of, one_chip
 
-
-@pytest.mark.tpu
-def test_the_decoder_compiles_for_a_v6e_and_holds_3d_convolutions() -> None:
-    put = _on_tpu("v6e:2x2")
-    latents = jax.ShapeDtypeStruct((1, 3, 8, 12, 16), jnp.float32)
-    program = decode_step.lower(put(DECODER.shapes()), put(latents), None, network=DECODER, pixels=True).compile()
-    assert THREE_AXES.search(program.as_text())
+    mesh = mesh_for(devices_of(topology)[:chips], 8)
+    program = of_direction(network.in_strips(64, mesh), 64, 96)[1]
+    text = program.lower(one_chip(topology) if chips == 1 else lambda tree: tree).compile().as_text()
+    assert THREE_AXES.search(text)
+    expected = set() if chips == 1 else {"all-reduce", "collective-permute"}
+    assert set(BETWEEN_CHIPS.findall(text)) == expected

@@ -81,8 +81,8 @@ def test_a_device_that_runs_out_restarts_the_clip_once_with_smaller_tiles(tmp_pa
     original = type(vae).encode_chunk
 
     def short(self, frames, caches):
-        calls.append((self.tiling, caches is None))
-        if self.tiling is None and caches is not None:
+        calls.append((self.form.tiling, caches is None))
+        if self.form.tiling is None and caches is not None:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm")
         return original(self, frames, caches)
 

@@ -43,6 +43,7 @@ def decode(
     ] = False,
     posterior: options.OfMoments = None,
     seed: options.Seed = None,
+    devices: options.Devices = "1",
     tile: options.Tile = "auto",
     tile_overlap: options.TileOverlap = None,
     tile_layout: options.TileLayoutName = None,
@@ -94,13 +95,14 @@ def decode(
     from cogvae_cli.pipeline.batch import BatchJob
     from cogvae_cli.pipeline.decode import DecodeOptions, decode_file
     from cogvae_cli.pipeline.importing import ImportOptions
-    from cogvae_cli.pipeline.options import TileOptions
+    from cogvae_cli.pipeline.options import TileOptions, parse_devices
 
     program, container = video.split_formats(formats)
     chosen = DecodeOptions(
         revision=revision,
         dtype=dtype,
         tiles=TileOptions(tile, tile_overlap, tile_layout),
+        devices=parse_devices(devices),
         foreign=ImportOptions(program, layout, array, scaled, rate),
         posterior=posterior,
         seed=seed,

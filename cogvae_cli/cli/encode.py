@@ -80,6 +80,7 @@ def encode(
     hdr: video.Hdr = "refuse",
     deinterlace: video.Deinterlace = False,
     container: video.LatentsFormat = None,
+    devices: options.Devices = "1",
     tile: options.Tile = "auto",
     tile_overlap: options.TileOverlap = None,
     tile_layout: options.TileLayoutName = None,
@@ -122,7 +123,7 @@ def encode(
     """
     from cogvae_cli.pipeline.batch import BatchJob
     from cogvae_cli.pipeline.encode import EncodeOptions
-    from cogvae_cli.pipeline.options import TileOptions
+    from cogvae_cli.pipeline.options import TileOptions, parse_devices
 
     scaled_to = None if size is None else parse_size(size)
     plain = ReadOptions(fps, start, duration, frames, stream, not no_autorotate, colorspace, alpha, hdr, deinterlace)
@@ -132,6 +133,7 @@ def encode(
         revision=revision,
         dtype=dtype,
         tiles=TileOptions(tile, tile_overlap, tile_layout),
+        devices=parse_devices(devices),
         store_dtype=store_dtype,
         scaled=scaled,
         posterior=posterior,

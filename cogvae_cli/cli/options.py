@@ -70,6 +70,16 @@ ComputeDtype = Annotated[
     ),
 ]
 
+Devices = Annotated[
+    str,
+    typer.Option(
+        "--devices",
+        metavar="N|all",
+        rich_help_panel=_MODEL,
+        help="Chips of this host that compute each frame together, as many as divide its rows of 8 pixels.",
+    ),
+]
+
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", "-y", help="Replace outputs that are there already, once the new ones are whole.")
 ]

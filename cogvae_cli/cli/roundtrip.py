@@ -47,6 +47,7 @@ def roundtrip(
     model: options.Model = None,
     revision: options.Revision = None,
     dtype: options.ComputeDtype = None,
+    devices: options.Devices = "1",
     tile: options.Tile = "auto",
     tile_overlap: options.TileOverlap = None,
     tile_layout: options.TileLayoutName = None,
@@ -95,7 +96,7 @@ def roundtrip(
       cogvae roundtrip clip.mp4 --min-psnr 30 --min-vmaf 80
     """
     from cogvae_cli.pipeline.gates import Gates, check_passed
-    from cogvae_cli.pipeline.options import TileOptions
+    from cogvae_cli.pipeline.options import TileOptions, parse_devices
     from cogvae_cli.pipeline.roundtrip import report_path, roundtrip_file
     from cogvae_cli.pipeline.roundtrip_options import RoundtripOptions
 
@@ -108,6 +109,7 @@ def roundtrip(
         revision=revision,
         dtype=dtype,
         tiles=TileOptions(tile, tile_overlap, tile_layout),
+        devices=parse_devices(devices),
         output=output,
         report=report_out,
         gates=Gates(min_psnr, min_ssim, min_vmaf),

@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, UInt8
 
 from cogvae_cli.errors import InputError, NonFiniteError, UsageError
-from cogvae_cli.model import chunks, programs, tiling, weights
+from cogvae_cli.model import chunks, programs, sharding, tiling, weights
 from cogvae_cli.model.config import SPACE, ModelSource, VAEConfig
 from cogvae_cli.model.form import Form
 from cogvae_cli.model.numerics import Numerics
@@ -71,7 +72,7 @@ class VAE:
         self.source = source
         self.form = Form.of(config, encode, decode)
         self._tensors = tensors
-        self._params: dict[Part, nnx.State[Any, Any]] = {}
+        self._params: dict[tuple[Part, Mesh | None], nnx.State[Any, Any]] = {}
 
     @property
     def scaling_factor(self) -> float:
@@ -93,17 +94,18 @@ class VAE:
 
     def network(self, part: Part) -> tuple[Network, nnx.State[Any, Any]]:
         """A direction's network, for whole frames, and its parameters on the device."""
-        return self.form.network(part), self._place(part)
-
-    @property
-    def tiling(self) -> Tiling | None:
-        """The tiles that big frames are computed in."""
-        return self.form.tiling
+        return self.form.network(part), self._place(part, None)
 
     def in_strips(self) -> VAE:
         """The same model, which computes in the form that is fastest on TPUs (see `strips`)."""
         other = copy.copy(self)
         other.form = dataclasses.replace(self.form, in_strips=True)
+        return other
+
+    def on(self, devices: Sequence[Any]) -> VAE:
+        """The same model, whose frames are each computed by as many of those devices as divide their rows."""
+        other = copy.copy(self)
+        other.form = dataclasses.replace(self.form, devices=tuple(devices) if len(devices) > 1 else ())
         return other
 
     def tiled(self, tiling: Tiling | None) -> VAE:
@@ -227,13 +229,16 @@ class VAE:
         batch, length, height, width, _ = chunk.shape
         if part == "decoder":
             height, width = height * SPACE, width * SPACE
-        program = Program(self.form.network_for(part, height), length, caches is not None, height, width, batch, raw)
-        return programs.run(program, self._place(part), chunk, caches)
+        network = self.form.network_for(part, height)
+        program = Program(network, length, caches is not None, height, width, batch, raw)
+        chunk = sharding.place_chunk(chunk, network.mesh)
+        return programs.run(program, self._place(part, network.mesh), chunk, caches)
 
-    def _place(self, part: Part) -> nnx.State[Any, Any]:
-        if part not in self._params:
-            self._params[part] = jax.device_put(weights.to_params(self.form.network(part), self._tensors))
-        return self._params[part]
+    def _place(self, part: Part, mesh: Mesh | None) -> nnx.State[Any, Any]:
+        if (part, mesh) not in self._params:
+            params = weights.to_params(self.form.network(part), self._tensors)
+            self._params[part, mesh] = sharding.place_weights(params, mesh)
+        return self._params[part, mesh]
 
     def _check_frames(self, shape: tuple[int, ...]) -> None:
         height, width = shape[2:4]

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
+
+from jax.sharding import Mesh
 
 from cogvae_cli.model.config import SPACE, VAEConfig
 from cogvae_cli.model.numerics import Numerics
 from cogvae_cli.model.programs import Program
+from cogvae_cli.model.sharding import mesh_for
 from cogvae_cli.model.tiling import Grid, Tiling
 from cogvae_cli.model.vae import Network, Part
 
@@ -22,6 +26,8 @@ class Form:
     """Frames are cut into strips, which is fastest on TPUs."""
     tiling: Tiling | None = None
     """Tiles of big frames; None computes them whole."""
+    devices: tuple[Any, ...] = ()
+    """The chips that share each frame or tile; none means the default device."""
 
     @classmethod
     def of(cls, config: VAEConfig, encode: Numerics, decode: Numerics, *, in_strips: bool = False) -> Form:
@@ -38,8 +44,12 @@ class Form:
 
     def network_for(self, part: Part, height: int) -> Network:
         """One direction, as it computes frames or tiles of that height in pixels."""
-        network = self.network(part)
-        return network.in_strips(height) if self.in_strips else network
+        network, mesh = self.network(part), self.mesh(height)
+        return network.in_strips(height, mesh) if self.in_strips or mesh is not None else network
+
+    def mesh(self, height: int) -> Mesh | None:
+        """The chips that share frames, or tiles, of that height in pixels: as many as divide its rows of latents."""
+        return mesh_for(self.devices, height // SPACE) if self.devices else None
 
     def grid(self, height: int, width: int) -> Grid | None:
         """The tiles that frames of that size in pixels are computed in; None if they are computed whole."""

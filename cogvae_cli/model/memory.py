@@ -18,6 +18,7 @@ import jax
 from cogvae_cli.model.chunks import frames_of
 from cogvae_cli.model.config import SPACE
 from cogvae_cli.model.programs import Program
+from cogvae_cli.model.sharding import chips
 from cogvae_cli.model.vae import Network, Part
 
 LANES = 128
@@ -61,7 +62,8 @@ def need(programs: Sequence[Program], tiles: int, size: tuple[int, int], platfor
     worst = max(programs, key=lambda program: program.height * program.width * program.length)
     caches = max(_cache_bytes(program) for program in programs if not program.later)
     chunks = 2 * (_bytes(worst.chunk) + _result_bytes(worst, size))
-    return Need(_bytes(worst.network.shapes()), tiles * caches, chunks, work)
+    parts = chips(worst.network.mesh)
+    return Need(_bytes(worst.network.shapes()), tiles * caches // parts, chunks // parts, work // parts)
 
 
 def _work(program: Program, platform: str) -> int:
@@ -84,7 +86,7 @@ def _cache_bytes(program: Program) -> int:
 
 @functools.lru_cache(maxsize=64)
 def _block_bytes(network: Network) -> int:
-    return _bytes(Program(network, 1, False, SPACE, SPACE).new_caches())
+    return _bytes(Program(dataclasses.replace(network, mesh=None), 1, False, SPACE, SPACE).new_caches())
 
 
 def _result_bytes(program: Program, size: tuple[int, int]) -> int:

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from cogvae_cli.model import chunks
 from cogvae_cli.model.config import SPACE
+from cogvae_cli.model.sharding import place_shapes
 from cogvae_cli.model.vae import Network, decode_step, encode_step
 
 Place = Callable[[Any], Any]
@@ -84,7 +85,8 @@ class Program:
 
     def lower(self, place: Place = lambda tree: tree) -> jax.stages.Lowered:
         """Traced and lowered for where `place` puts its arguments."""
-        arguments = place((self.network.shapes(), self.chunk, self.caches()))
+        shapes = (self.network.shapes(), self.chunk, self.caches())
+        arguments = place(place_shapes(shapes, self.network.mesh))
         lowered: jax.stages.Lowered = self._step.lower(*arguments, **self._options)
         return lowered
 

@@ -48,12 +48,12 @@ def for_decoding(rows: int) -> int:
     return rows
 
 
-def for_encoding(rows: int) -> int:
-    """How many strips frames of that many rows of latents are cut into.
+def for_encoding(rows: int, chips: int = 1) -> int:
+    """How many strips frames of that many rows of latents are cut into; a multiple of `chips`, which divides `rows`.
 
     The divisor of `rows` for which padding to whole sublanes and looking up neighbours together cost least.
     """
-    fitting = [strips for strips in range(min(rows, SUBLANES), rows + 1) if rows % strips == 0]
+    fitting = [strips for strips in range(min(rows, SUBLANES), rows + 1) if rows % strips == 0 and strips % chips == 0]
     return min(fitting, key=lambda strips: _cost(strips, rows // strips * SUBLANES))
 
 

@@ -15,9 +15,10 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, UInt8
 
-from cogvae_cli.model import strips
+from cogvae_cli.model import sharding, strips
 from cogvae_cli.model.config import SPACE, VAEConfig
 from cogvae_cli.model.layers import (
     FIXED_EPS,
@@ -154,11 +155,14 @@ class Network:
     config: VAEConfig
     part: Part
     numerics: Numerics
+    mesh: Mesh | None = None
+    """The chips that compute together; None is one."""
 
-    def in_strips(self, height: int) -> Network:
+    def in_strips(self, height: int, mesh: Mesh | None = None) -> Network:
         """The same network for frames of that height in pixels, cut into the strips that a TPU wants."""
-        choose = strips.for_encoding if self.part == "encoder" else strips.for_decoding
-        return dataclasses.replace(self, numerics=dataclasses.replace(self.numerics, strips=choose(height // SPACE)))
+        rows, chips = height // SPACE, sharding.chips(mesh)
+        count = strips.for_encoding(rows, chips) if self.part == "encoder" else strips.for_decoding(rows)
+        return dataclasses.replace(self, numerics=dataclasses.replace(self.numerics, strips=count), mesh=mesh)
 
     def build(self, rngs: nnx.Rngs) -> Encoder | Decoder:
         """A module with random parameters."""
@@ -231,7 +235,9 @@ def encode_step(
         frames = to_unit(frames)
     encoder = nnx.merge(network.structure(), params)
     cut = network.numerics.strips
-    moments, caches = encoder(strips.cut(frames.astype(network.numerics.array_dtype), cut), caches)
+    pieces = sharding.constrain(strips.cut(frames.astype(network.numerics.array_dtype), cut), network.mesh)
+    moments, caches = encoder(pieces, caches)
+    caches = sharding.constrain(caches, network.mesh)
     moments = strips.join(moments.astype(jnp.float32), cut)
     mean, logvar = jnp.split(moments, 2, axis=-1)
     finite = jnp.isfinite(moments).all(axis=(2, 3, 4))
@@ -250,7 +256,9 @@ def decode_step(
     """Decodes one chunk of unscaled latents, to uint8 pixels or to float32 values. `caches` is consumed."""
     decoder = nnx.merge(network.structure(), params)
     cut = network.numerics.strips
-    values, caches = decoder(strips.cut(latents.astype(network.numerics.array_dtype), cut), caches)
+    pieces = sharding.constrain(strips.cut(latents.astype(network.numerics.array_dtype), cut), network.mesh)
+    values, caches = decoder(pieces, caches)
+    caches = sharding.constrain(caches, network.mesh)
     values = strips.join(values, cut).astype(jnp.float32)
     finite = jnp.isfinite(values).all(axis=(2, 3, 4))
     return DecodedChunk(to_pixels(values) if pixels else values, finite), caches

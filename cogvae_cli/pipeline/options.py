@@ -29,6 +29,15 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def parse_devices(text: str) -> int | Literal["all"]:
+    """`all`, or a number from 1. Raises UsageError for anything else."""
+    if text == "all":
+        return "all"
+    if not re.fullmatch(r"[1-9]\d{0,4}", text):
+        raise UsageError(f"{text!r} is no number of devices", "give a number from 1, or all")
+    return int(text)
+
+
 @dataclass(frozen=True)
 class TileOptions:
     """The tiles that frames are computed in."""
@@ -82,3 +91,5 @@ class RunOptions:
     dtype: Dtype | None = None
     """dtype to compute in. Encoding: float32. Decoding: bfloat16 on TPU and GPU, float32 on CPU."""
     tiles: TileOptions = field(default_factory=TileOptions)
+    devices: int | Literal["all"] = 1
+    """Chips of this host that compute each frame together; fewer where they don't divide its rows."""

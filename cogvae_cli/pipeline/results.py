@@ -29,7 +29,7 @@ def tiles_of(vae: VAE, height: int, width: int) -> TilesHeader | None:
     """The tiles that a model computes frames of that padded size in; None if it computes them whole."""
     from cogvae_cli.io.latents_header import TilesHeader
 
-    grid, tiling = vae.grid(height, width), vae.tiling
+    grid, tiling = vae.grid(height, width), vae.form.tiling
     if grid is None or tiling is None:
         return None
     overlaps = (tiling.overlap_height, tiling.overlap_width)

@@ -185,9 +185,21 @@ def compute(
     clip: height and width of its padded frames, and the lengths of its chunks. Raises what the attempt raises, and
     DeviceMemoryError where nothing fits.
     """
-    if options.tile != "auto" or vae.tiling is not None:
+    if vae.form.devices:
+        asked, shared = len(vae.form.devices), chips_of(vae.form, clip[0][0])
+        why = "" if shared == asked else f", the most that divide the rows of frames of {clip[0][0]} pixels"
+        notices.tell([f"{shared} of {asked} devices share each frame{why}"])
+    if options.tile != "auto" or vae.form.tiling is not None:
         return attempt(vae, _accept)
     return TileChoice(vae.form, *clip, budget()).run(vae, attempt, notices)
+
+
+def chips_of(form: Form, height: int) -> int:
+    """How many devices compute a frame, or a tile, of that height together."""
+    from cogvae_cli.model.sharding import chips
+
+    tiled = form.tiling
+    return chips(form.mesh(height if tiled is None else min(height, tiled.height)))
 
 
 def _accept(figures: Mapping[Part, list[Figures]]) -> None:

@@ -50,7 +50,23 @@ def chip_of(topology: str) -> Chip:
 
 
 def one_chip(topology: str) -> Place:
-    """Puts shapes on the first chip of a topology, for compiling ahead of time.
+    """Puts shapes on the first chip of a topology, for compiling ahead of time. Raises as `devices_of`."""
+    import jax
+    from jax.sharding import SingleDeviceSharding
+
+    place = SingleDeviceSharding(devices_of(topology)[0])
+
+    def put(tree: Any) -> Any:
+        def on_chip(leaf: Any) -> Any:
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)  # type: ignore[no-untyped-call]
+
+        return jax.tree.map(on_chip, tree)
+
+    return put
+
+
+def devices_of(topology: str) -> list[Any]:
+    """The chips of a topology, which needn't be there.
 
     Raises UsageError without libtpu, and for a topology that libtpu doesn't know.
     """
@@ -58,10 +74,7 @@ def one_chip(topology: str) -> Place:
     # Nothing here touches a chip: neither a lock of libtpu's that another process holds matters, nor a missing TPU.
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
-    import jax
-    import numpy as np
     from jax.experimental import topologies
-    from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
     name = topology if ":" in topology else f"{topology}:2x2"
     try:
@@ -71,12 +84,4 @@ def one_chip(topology: str) -> Place:
         raise UsageError(
             f"can't compile for {topology}: {reason}", "pip install 'cogvae[tpu]' brings libtpu"
         ) from error
-    place = NamedSharding(Mesh(np.array(found.devices[:1]), ("one",)), PartitionSpec())  # type: ignore[no-untyped-call]
-
-    def put(tree: Any) -> Any:
-        def on_chip(leaf: Any) -> Any:
-            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place)  # type: ignore[no-untyped-call]
-
-        return jax.tree.map(on_chip, tree)
-
-    return put
+    return list(found.devices)

@@ -86,7 +86,7 @@ def verify_model(
     if options.dtype is None and (model is None or isinstance(model, str)):
         options = replace(options, dtype="float32")
     vae = obtain(model or DEFAULT_MODEL, options, progress)
-    if vae.tiling is not None and vae.tiling.layout != "reference":
+    if vae.form.tiling is not None and vae.form.tiling.layout != "reference":
         raise UsageError("diffusers knows no uniform tiles", "verify compares reference tiles only")
     start = time.perf_counter()
     with named_memory_errors(size_text(options.width, options.height)):
@@ -174,7 +174,7 @@ def _compare(vae: VAE, pixels: np.ndarray, dtype: str, progress: Progress) -> tu
     }
     progress.begin(tiles * sum(lengths.values()), "chunks")
     try:
-        reference = Reference(vae.config, vae.tensors, dtype, vae.tiling)
+        reference = Reference(vae.config, vae.tensors, dtype, vae.form.tiling)
         encoder, decoder = (_Layers(vae, part, length, progress) for part, length in lengths.items())
         with ThreadPoolExecutor(max_workers=1) as beside:
             encoded = beside.submit(vae.encode, frames)
@@ -202,7 +202,7 @@ class _Layers:
     """
 
     def __init__(self, vae: VAE, part: Part, chunks: int, progress: Progress) -> None:
-        self._tiled = vae.tiling is not None
+        self._tiled = vae.form.tiling is not None
         self._chunks = chunks
         self._network, self._params = vae.network(part)
         self._progress = progress
