@@ -17,7 +17,6 @@ def test_a_bench_gives_speed_memory_and_a_trace(tmp_path, capsys) -> None:
     for one in facts["directions"]:
         assert one["frames_per_second"] == pytest.approx(17 / one["seconds"])
         assert 0 < one["compile_seconds"] < one["first_start_seconds"]
-        assert one["seconds"] < one["first_start_seconds"]
         assert one["compiled_bytes"] > 1e6
     assert any((tmp_path / "trace").rglob("*.xplane.pb"))
     assert main(["bench", *options]) == 0
