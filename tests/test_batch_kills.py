@@ -112,6 +112,7 @@ def test_a_batch_that_is_told_to_stop_stops_at_once_and_the_same_command_goes_on
     assert log.count(" ended") == 2
 
 
+@pytest.mark.long
 def test_clips_that_kill_or_hang_their_worker_are_given_up_and_the_others_are_made(clips, tmp_path):
     """One is killed for whenever it opens the file; the other's file has a hole that takes minutes to read."""
     folder, out = tmp_path / "clips", tmp_path / "out"

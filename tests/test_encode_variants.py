@@ -165,8 +165,9 @@ def test_tiles_are_those_of_the_api_and_stand_in_the_header(clip, tmp_path):
 
 def test_load_takes_tiles():
     tiled = cogvae.load("tiny", tile="40x48", tile_layout="reference")
-    assert tiled.tiling is not None
-    assert (tiled.tiling.width, tiled.tiling.overlap_width, tiled.tiling.layout) == (40, 8, "reference")
+    tiling = tiled.form.tiling
+    assert tiling is not None
+    assert (tiling.width, tiling.overlap_width, tiling.layout) == (40, 8, "reference")
 
 
 def test_latents_of_other_programs_decode_as_if_they_had_been_converted(moments, vae, tmp_path, capsys):

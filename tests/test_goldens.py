@@ -30,8 +30,9 @@ def _stored() -> dict[str, np.ndarray]:
 
 
 def _grouped(case: goldens.Case):
-    """The full network takes as long to compile as all else here; another process can do that meanwhile."""
-    return pytest.param(case, id=case.name, marks=pytest.mark.xdist_group(f"goldens {case.network}"))
+    """The full network takes minutes to compile: .ci/run holds it to the reference itself, the long run to these."""
+    marks = [pytest.mark.xdist_group(f"goldens {case.network}")]
+    return pytest.param(case, id=case.name, marks=[*marks, pytest.mark.long] if case.network == "full" else marks)
 
 
 @pytest.mark.parametrize("case", [_grouped(case) for case in goldens.CASES])

@@ -52,7 +52,13 @@ MANY = (
 )
 
 
-@pytest.mark.parametrize(("cases", "resolved"), [FEW, pytest.param(*MANY, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("cases", "resolved"),
+    [
+        pytest.param(*FEW, marks=pytest.mark.tpu),  # needs no TPU, but its time: it runs with what compiles for TPUs
+        pytest.param(*MANY, marks=pytest.mark.long),
+    ],
+)
 def test_several_devices_give_what_one_gives(cases: list[Any], resolved: dict[tuple[int, int], int]) -> None:
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
     path = os.pathsep.join(sys.path)
