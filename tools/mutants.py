@@ -63,7 +63,7 @@ FAULTS = (
         "3",
         "a single frame upsampled to two: an image decodes to four frames",
         "model/layers.py",
-        (("doubled = 2 * frames - frames % 2", "doubled = 2 * frames if frames == 1 else 2 * frames - frames % 2"),),
+        (("(2 * frames - frames % 2, height", "(2 * frames if frames == 1 else 2 * frames - frames % 2, height"),),
         "test_layers.py::test_frame_0_of_an_odd_count_is_not_doubled_in_time[1-1]",
     ),
     Fault(
