@@ -23,12 +23,13 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax  # noqa: E402  after its platform was chosen
 
+from cogvae_cli.model.chunks import LENGTHS  # noqa: E402
 from cogvae_cli.model.config import VAEConfig  # noqa: E402
 from cogvae_cli.model.form import Form  # noqa: E402
 from cogvae_cli.model.memory import need  # noqa: E402
 from cogvae_cli.model.numerics import Numerics  # noqa: E402
 from cogvae_cli.pipeline.options import TileOptions, parse_size  # noqa: E402
-from cogvae_cli.pipeline.plan import LENGTHS, PARTS, Direction  # noqa: E402
+from cogvae_cli.pipeline.plan import PARTS, Direction  # noqa: E402
 from cogvae_cli.pipeline.topology import FLOAT32_PASSES, chip_of, one_chip  # noqa: E402
 
 HEADING = (
@@ -51,7 +52,7 @@ HEADING = (
 def rows(chip: str, size: str, direction: Direction, dtype: str, tile: str) -> list[list[str]]:
     """One line for the first chunk's program and one for the later ones'."""
     width, height = parse_size(size)
-    part, lengths = PARTS[direction], LENGTHS[direction]
+    part, lengths = PARTS[direction], LENGTHS[PARTS[direction]]
     numerics = Numerics(dtype)
     form = Form.of(VAEConfig(), numerics, numerics, in_strips=True).tiled(TileOptions(tile).tiling())
     place, facts = one_chip(f"{chip}:2x2"), chip_of(chip)

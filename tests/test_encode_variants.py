@@ -170,6 +170,11 @@ def test_load_takes_tiles():
     assert (tiling.width, tiling.overlap_width, tiling.layout) == (40, 8, "reference")
 
 
+def test_load_cannot_choose_tiles():
+    with pytest.raises(UsageError, match="can't choose its tiles"):
+        cogvae.load("tiny", tile="auto")
+
+
 def test_latents_of_other_programs_decode_as_if_they_had_been_converted(moments, vae, tmp_path, capsys):
     mean = read_latents(moments).arrays["mean"] * np.float32(vae.scaling_factor)
     source = pt(tmp_path / "demo.pt", laid_out(mean, "BCTHW"))

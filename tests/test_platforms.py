@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import pytest
 from random_weights import TINY
 
+from cogvae_cli.model.chunks import LENGTHS
 from cogvae_cli.model.numerics import Numerics
-from cogvae_cli.model.programs import of_direction
+from cogvae_cli.model.programs import Program
 from cogvae_cli.model.sharding import mesh_for
 from cogvae_cli.model.vae import Network, encode_step
 
@@ -57,7 +58,7 @@ def test_a_later_chunk_compiles_for_tpus(network: Network, chips: int, topology:
     from cogvae_cli.pipeline.topology import devices_of, one_chip
 
     mesh = mesh_for(devices_of(topology)[:chips], 8)
-    program = of_direction(network.in_strips(64, mesh), 64, 96)[1]
+    program = Program(network.in_strips(64, mesh), LENGTHS[network.part][1], True, 64, 96)
     text = program.lower(one_chip(topology) if chips == 1 else lambda tree: tree).compile().as_text()
     assert THREE_AXES.search(text)
     expected = set() if chips == 1 else {"all-reduce", "collective-permute"}

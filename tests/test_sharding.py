@@ -6,10 +6,17 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from media import write_numbered
 
+from cogvae_cli import load
+from cogvae_cli.cli.main import main
+from cogvae_cli.errors import UsageError
+from cogvae_cli.io.latents import read_latents
 from cogvae_cli.model.sharding import chips, mesh_for
 
 TOLERANCE = 1e-5
@@ -75,3 +82,41 @@ def test_several_devices_give_what_one_gives(cases: list[Any], resolved: dict[tu
     for _, _, shares, spread, errors in lines:
         assert spread == shares  # the decoded frames really are on so many
         assert max(errors) < TOLERANCE
+
+
+def in_a_process_of_eight(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+    command = [sys.executable, "-m", "cogvae_cli", *arguments]
+    environment = os.environ | {"XLA_FLAGS": flags}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.tpu
+def test_a_clip_encoded_on_all_devices_is_the_one_encoded_on_one(tmp_path: Path) -> None:
+    write_numbered(tmp_path / "in.mp4", 9, (64, 48), 24)
+    encode = ["encode", "in.mp4", "--model", "tiny", "-o"]
+    assert in_a_process_of_eight([*encode, "one.npz"], tmp_path).returncode == 0
+    done = in_a_process_of_eight([*encode, "all.npz", "--devices", "all"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "notice: 6 of 8 devices share each frame, the most that divide the rows of frames of 48 pixels" in done.stderr
+    )
+    one, all_ = (read_latents(tmp_path / name).arrays["latents"] for name in ("one.npz", "all.npz"))
+    np.testing.assert_allclose(all_, one, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [("9", "9 devices were asked for, and this host has 1 cpu device"), ("0", "'0' is no number of devices")],
+)
+def test_devices_that_are_not_there_are_refused(count: str, words: str, tmp_path: Path, capsys) -> None:
+    write_numbered(tmp_path / "in.mp4", 1, (64, 48), 24)
+    arguments = ["encode", str(tmp_path / "in.mp4"), "-o", str(tmp_path / "z.npz"), "--model", "tiny"]
+    assert main([*arguments, "--devices", count]) == 2
+    assert f"error: {words}" in capsys.readouterr().err
+
+
+def test_a_model_is_loaded_onto_the_devices_there_are() -> None:
+    assert load("tiny", devices="all").form.devices == ()  # one of them shares with nobody
+    with pytest.raises(UsageError, match="2 devices were asked for"):
+        load("tiny", devices=2)

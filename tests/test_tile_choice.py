@@ -74,6 +74,35 @@ def test_the_compiler_has_the_last_word_before_the_first_frame() -> None:
     )
 
 
+def test_a_plan_that_the_compiler_finds_too_big_is_made_smaller_by_as_much() -> None:
+    """The compiler says half as much again as there is: what comes next is estimated at two thirds of what failed."""
+    chooser, tried, told = choice((480, 720), 32), [], Told()
+
+    def attempt(vae, check):
+        tried.append(vae.form)
+        if len(tried) == 1:
+            raise tile_choice.PlanTooBigError("720x480 takes 48.0 GB", 1.5)
+        return "done"
+
+    # Its form alone counts here; the model never computes.
+    vae = load("tiny")
+    vae.form = BF16
+    assert chooser.run(vae, attempt, Notices(told)) == "done"
+    first, second = (total(chooser.estimate(form)) for form in tried)
+    assert second <= first / 1.5
+    assert tried[0].tiling is None
+    width, height = tried[1].tiling.width, tried[1].tiling.height
+    assert told.notices == [f"720x480 takes 48.0 GB; frames are computed in tiles of {width}x{height}"]
+
+
+class Told(Progress):
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+
+
 def test_a_device_that_runs_out_restarts_the_clip_once_with_smaller_tiles(tmp_path, monkeypatch) -> None:
     """The error that a TPU raises, at the place where it raises it: the second chunk of whole frames."""
     clip = write_numbered(tmp_path / "in.mp4", 17, (192, 128), 24)

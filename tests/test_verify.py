@@ -20,10 +20,11 @@ from cogvae_cli.cli.main import main
 from cogvae_cli.errors import QualityError
 from cogvae_cli.model import weights
 from cogvae_cli.model.autoencoder import VAE
+from cogvae_cli.model.chunks import Part
 from cogvae_cli.model.config import ModelSource, VAEConfig
 from cogvae_cli.model.numerics import Numerics
 from cogvae_cli.model.trace import layer_names, trace_step
-from cogvae_cli.model.vae import Network, Part
+from cogvae_cli.model.vae import Network
 from cogvae_cli.pipeline.verify import clip_frames
 from cogvae_cli.pipeline.verify_result import VerifyResult, compare_end, compare_layer, judged, rounding_alone
 

@@ -26,6 +26,7 @@ def bench(
     frames: Annotated[int, typer.Option("--frames", min=1, help="Of the clip, 8k+1.")] = 17,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Timed runs; the fastest counts.")] = 3,
     dtype: options.ComputeDtype = None,
+    devices: options.Devices = "1",
     tile: options.Tile = "auto",
     tile_overlap: options.TileOverlap = None,
     tile_layout: options.TileLayoutName = None,
@@ -49,13 +50,14 @@ def bench(
     """
     from cogvae_cli.pipeline.bench import BenchOptions
     from cogvae_cli.pipeline.bench import bench as run
-    from cogvae_cli.pipeline.options import TileOptions, parse_size
+    from cogvae_cli.pipeline.options import TileOptions, parse_devices, parse_size
 
     width, height = parse_size(size)
     chosen = BenchOptions(
         revision=revision,
         dtype=dtype,
         tiles=TileOptions(tile, tile_overlap, tile_layout),
+        devices=parse_devices(devices),
         width=width,
         height=height,
         frames=frames,

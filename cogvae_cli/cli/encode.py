@@ -159,15 +159,17 @@ def encode(
         run = plan_encode(source, output, model=model, options=chosen, progress=progress)
         print_dry_run(run, as_json=as_json)
         return
-    _encode_one((source, output), model, chosen, as_json=as_json, quiet=quiet)
+    _encode_one((source, output), model, chosen, progress, as_json=as_json)
 
 
-def _encode_one(clip: tuple[Path, Path], model: str, chosen: EncodeOptions, *, as_json: bool, quiet: bool) -> None:
+def _encode_one(
+    clip: tuple[Path, Path], model: str, chosen: EncodeOptions, progress: TerminalProgress, *, as_json: bool
+) -> None:
     from cogvae_cli.pipeline.encode import encode_file
 
     source, output = clip
     video.refuse_json_on_stdout(output, as_json)
-    result = encode_file(source, output, model=model, options=chosen, progress=TerminalProgress(quiet=quiet))
+    result = encode_file(source, output, model=model, options=chosen, progress=progress)
     if as_json:
         print_json(result.as_dict())
     elif str(output) != "-":

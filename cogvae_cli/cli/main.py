@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 from typing import Annotated, TextIO
 
 import typer
@@ -22,6 +19,7 @@ from cogvae_cli.cli.decode import decode
 from cogvae_cli.cli.doctor import doctor
 from cogvae_cli.cli.encode import encode
 from cogvae_cli.cli.info import info
+from cogvae_cli.cli.interrupts import Terminated, signals_raise
 from cogvae_cli.cli.models import app as models
 from cogvae_cli.cli.plan import plan
 from cogvae_cli.cli.roundtrip import roundtrip
@@ -77,23 +75,19 @@ def _start(
         raise typer.Exit(2)
 
 
-class _Terminated(BaseException):
-    """SIGTERM came; no `except Exception` on the way may hold it up."""
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv`, without the program's name; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         _print_any_name(stream)
     try:
-        with _sigterm_raises(), _no_colours_in_pipes():
+        with signals_raise(), _no_colours_in_pipes():
             code = _run(arguments)
             sys.stdout.flush()  # a full disk is told here, and not found by Python when all is over
     except BrokenPipeError:  # the reader has gone and wants no more, not even a word
         code = 1
         _drop_stdout()
-    except (Exception, _Terminated) as error:  # noqa: BLE001 - the boundary: each becomes a line and an exit code
+    except (Exception, Terminated) as error:  # noqa: BLE001 - the boundary: each becomes a line and an exit code
         if _wants_debug(arguments):
             traceback.print_exception(error)
         code, message, hint = _explain(error)
@@ -128,7 +122,7 @@ def _explain(error: BaseException) -> tuple[int, str, str | None]:
     """Exit code, message and hint of whatever ended a command."""
     if isinstance(error, CogvaeError):
         return error.exit_code, error.message, error.hint
-    if isinstance(error, _Terminated):
+    if isinstance(error, Terminated):
         return TERMINATED, "terminated", None
     if isinstance(error, _USAGE_ERROR):
         return 2, *_usage(error)
@@ -164,24 +158,6 @@ def _print_any_name(stream: TextIO) -> None:
     """File names that are no UTF-8, and terminals that know less than UTF-8, don't stop a line from being printed."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM raises in the main thread, so that what Ctrl-C cleans up is cleaned up. A second one is ignored."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        raise _Terminated
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
+from cogvae_cli.cli.interrupts import raise_unheard
 from cogvae_cli.pipeline.progress import Progress
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class TerminalProgress(Progress):
         )
 
     def advance(self, count: int) -> None:
+        raise_unheard()
         if self._bar is not None:
             self._bar.update(count)
 

@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float, UInt8
 
 from cogvae_cli.errors import InputError, NonFiniteError, UsageError
 from cogvae_cli.model import chunks, programs, sharding, tiling, weights
+from cogvae_cli.model.chunks import Part
 from cogvae_cli.model.config import SPACE, ModelSource, VAEConfig
 from cogvae_cli.model.form import Form
 from cogvae_cli.model.numerics import Numerics
@@ -31,7 +32,6 @@ from cogvae_cli.model.vae import (
     DecodedChunk,
     EncodedChunk,
     Network,
-    Part,
     clamp_logvar,
     to_pixels,
 )

@@ -7,6 +7,11 @@ Reference: diffusers AutoencoderKLCogVideoX._encode and ._decode.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
+Part = Literal["encoder", "decoder"]
+
 FRAMES = 8
 """Frames in every encoder chunk but the first."""
 
@@ -15,6 +20,9 @@ LATENTS = 2
 
 FIRST_FRAMES = FRAMES + 1
 FIRST_LATENTS = LATENTS + 1
+
+LENGTHS: Mapping[Part, tuple[int, int]] = {"encoder": (FIRST_FRAMES, FRAMES), "decoder": (FIRST_LATENTS, LATENTS)}
+"""Of the first chunk of a long clip, and of every later one: frames for the encoder, latent frames for the decoder."""
 
 
 def encode_plan(frames: int) -> tuple[int, ...]:

@@ -8,12 +8,13 @@ from typing import Any
 
 from jax.sharding import Mesh
 
+from cogvae_cli.model.chunks import Part
 from cogvae_cli.model.config import SPACE, VAEConfig
 from cogvae_cli.model.numerics import Numerics
 from cogvae_cli.model.programs import Program
 from cogvae_cli.model.sharding import mesh_for
 from cogvae_cli.model.tiling import Grid, Tiling
-from cogvae_cli.model.vae import Network, Part
+from cogvae_cli.model.vae import Network
 
 
 @dataclasses.dataclass(frozen=True)

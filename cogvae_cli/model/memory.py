@@ -15,29 +15,30 @@ from typing import Any
 
 import jax
 
-from cogvae_cli.model.chunks import frames_of
+from cogvae_cli.model.chunks import Part, frames_of
 from cogvae_cli.model.config import SPACE
 from cogvae_cli.model.programs import Program
 from cogvae_cli.model.sharding import chips
-from cogvae_cli.model.vae import Network, Part
+from cogvae_cli.model.vae import Network
 
 LANES = 128
 """Channels of a TPU array are padded to a multiple of this."""
 
-WORK: dict[tuple[str, Part, bool], float] = {
-    ("cpu", "encoder", False): 21,
-    ("cpu", "encoder", True): 20,
-    ("cpu", "decoder", False): 22,
-    ("cpu", "decoder", True): 21,
-    ("tpu", "encoder", False): 3.6,
-    ("tpu", "encoder", True): 5.9,
-    ("tpu", "decoder", False): 9.2,
-    ("tpu", "decoder", True): 9.8,
+WORK: dict[tuple[str, Part, bool], tuple[float, float]] = {
+    ("cpu", "encoder", False): (21, 36),
+    ("cpu", "encoder", True): (20, 27),
+    ("cpu", "decoder", False): (22, 39),
+    ("cpu", "decoder", True): (21, 29),
+    ("tpu", "encoder", False): (3.6, 3.6),
+    ("tpu", "encoder", True): (5.9, 5.9),
+    ("tpu", "decoder", False): (9.2, 9.2),
+    ("tpu", "decoder", True): (9.8, 9.8),
 }
-"""By platform, part, and whether the chunk is a later one: work memory over the activations of the widest level."""
+"""By platform, part, and whether the chunk is a later one: work memory over the activations of the widest level, for
+dtypes of four and of two bytes. On CPU those of the full-size network; narrow ones take about half of it."""
 
-UNKNOWN = 22.0
-"""The same where nothing was measured: more than any of those, so that tiles are rather too small."""
+UNKNOWN = (22.0, 39.0)
+"""The same where nothing was measured: the most of those above, so that tiles are rather too small."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +75,7 @@ def _work(program: Program, platform: str) -> int:
         channels = math.ceil(channels / LANES) * LANES
     frames = program.length if network.part == "encoder" else frames_of(program.length)
     activations = program.batch * frames * program.height * program.width * channels * itemsize
-    return round(WORK.get((platform, network.part, program.later), UNKNOWN) * activations)
+    return round(WORK.get((platform, network.part, program.later), UNKNOWN)[itemsize == 2] * activations)
 
 
 def _cache_bytes(program: Program) -> int:

@@ -16,7 +16,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from cogvae_cli.model import chunks
 from cogvae_cli.model.config import SPACE
 from cogvae_cli.model.sharding import place_shapes
 from cogvae_cli.model.vae import Network, decode_step, encode_step
@@ -92,10 +91,7 @@ class Program:
 
     def figures(self, place: Place = lambda tree: tree) -> Figures:
         """Compiles it, and asks the compiler."""
-        lowered = self.lower(place)
-        start = time.perf_counter()
-        compiled = lowered.compile()
-        return figures_of(compiled, time.perf_counter() - start)
+        return _compiled(self.lower(place))[1]
 
     def run(self, params: Any, chunk: Any, caches: Any) -> Any:
         """Runs it by the jitted step, which compiles it when it is first met."""
@@ -109,16 +105,6 @@ class Program:
     def _options(self) -> dict[str, Any]:
         name = "clamp" if self.network.part == "encoder" else "pixels"
         return {"network": self.network, name: not self.raw}
-
-
-def of_direction(network: Network, height: int, width: int, *, raw: bool = False) -> tuple[Program, Program]:
-    """The two programs that a clip needs: of its first chunk, and of every later one."""
-    encoder = network.part == "encoder"
-    first, rest = (chunks.FIRST_FRAMES, chunks.FRAMES) if encoder else (chunks.FIRST_LATENTS, chunks.LATENTS)
-    return (
-        Program(network, first, False, height, width, raw=raw),
-        Program(network, rest, True, height, width, raw=raw),
-    )
 
 
 def _shape(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
@@ -154,20 +140,16 @@ def run(program: Program, params: Any, chunk: Any, caches: Any) -> Any:
 
 def _compiled(lowered: jax.stages.Lowered) -> tuple[Any, Figures]:
     start = time.perf_counter()
-    compiled = lowered.compile()
-    return compiled, figures_of(compiled, time.perf_counter() - start)
-
-
-def figures_of(compiled: Any, seconds: float) -> Figures:
-    """What the compiler says of a compiled program."""
+    compiled: Any = lowered.compile()
+    seconds = time.perf_counter() - start
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
-    return Figures(
+    return compiled, Figures(
         arguments=memory.argument_size_in_bytes,
         outputs=memory.output_size_in_bytes,
         aliased=memory.alias_size_in_bytes,
         temp=memory.temp_size_in_bytes,
         code=memory.generated_code_size_in_bytes,
-        flops=float(cost.get("flops", 0.0)),
-        traffic=float(cost.get("bytes accessed", 0.0)),
+        flops=float(cost["flops"]),
+        traffic=float(cost["bytes accessed"]),
         compile_seconds=seconds,
     )

@@ -11,6 +11,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from cogvae_cli.model.config import SPACE
+
 SUBLANES = 8
 """Rows of a TPU's vector register: a batch is padded to a multiple of this."""
 
@@ -54,7 +56,7 @@ def for_encoding(rows: int, chips: int = 1) -> int:
     The divisor of `rows` for which padding to whole sublanes and looking up neighbours together cost least.
     """
     fitting = [strips for strips in range(min(rows, SUBLANES), rows + 1) if rows % strips == 0 and strips % chips == 0]
-    return min(fitting, key=lambda strips: _cost(strips, rows // strips * SUBLANES))
+    return min(fitting, key=lambda strips: _cost(strips, rows // strips * SPACE))
 
 
 def _cost(strips: int, rows: int) -> float:

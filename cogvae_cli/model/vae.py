@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, UInt8
 
 from cogvae_cli.model import sharding, strips
+from cogvae_cli.model.chunks import Part
 from cogvae_cli.model.config import SPACE, VAEConfig
 from cogvae_cli.model.layers import (
     FIXED_EPS,
@@ -143,9 +144,6 @@ class Decoder(nnx.Module):
             x, new[f"up_{index}"] = block(x, z, old.get(f"up_{index}"))
         x, new["conv_out"] = self.conv_out(jax.nn.silu(self.norm_out(x, z)), old.get("conv_out"))
         return x, new
-
-
-Part = Literal["encoder", "decoder"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,9 +13,10 @@ import numpy as np
 from flax import nnx
 
 from cogvae_cli.errors import ModelError
+from cogvae_cli.model.chunks import Part
 from cogvae_cli.model.config import VAEConfig
 from cogvae_cli.model.numerics import Numerics
-from cogvae_cli.model.vae import Network, Part
+from cogvae_cli.model.vae import Network
 
 PARTS: tuple[Part, Part] = ("encoder", "decoder")
 

@@ -6,10 +6,11 @@ import jax
 import numpy as np
 
 from cogvae_cli.model import weights
+from cogvae_cli.model.chunks import Part
 from cogvae_cli.model.config import VAEConfig
 from cogvae_cli.model.numerics import Numerics
 from cogvae_cli.model.trace import trace_step
-from cogvae_cli.model.vae import TIME_LEVELS, Network, Part
+from cogvae_cli.model.vae import TIME_LEVELS, Network
 
 
 def convolution_flops(config: VAEConfig, part: Part, chunk: tuple[int, int, int, int, int]) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cogvae_cli.errors import UsageError
-from cogvae_cli.model.chunks import FIRST_FRAMES, FIRST_LATENTS, FRAMES, LATENTS, decode_plan, encode_plan, latents_of
+from cogvae_cli.model.chunks import FRAMES, LENGTHS, decode_plan, encode_plan, latents_of
 from cogvae_cli.model.config import BUILT_IN, SPACE
 from cogvae_cli.pipeline.device import device_name, named_memory_errors
 from cogvae_cli.pipeline.frames import padded_size
@@ -22,12 +22,12 @@ from cogvae_cli.pipeline.models import obtain
 from cogvae_cli.pipeline.options import RunOptions
 from cogvae_cli.pipeline.progress import Notices, Progress
 from cogvae_cli.pipeline.results import SCHEMA_VERSION, size_text, tile_facts, tiles_of
-from cogvae_cli.pipeline.tile_choice import Check, Lengths, compute
+from cogvae_cli.pipeline.tile_choice import Check, compute
 
 if TYPE_CHECKING:
     from cogvae_cli.io.latents_header import TilesHeader
     from cogvae_cli.model.autoencoder import VAE
-    from cogvae_cli.model.vae import Part
+    from cogvae_cli.model.chunks import Part
 
 SEED = 1
 
@@ -97,17 +97,16 @@ def bench(
         )
     vae, notices = obtain(model, options, progress), Notices(progress)
     size = padded_size(options.height, options.width)
-    lengths: Lengths = {"encoder": (FIRST_FRAMES, FRAMES), "decoder": (FIRST_LATENTS, LATENTS)}
 
     def attempt(vae: VAE, check: Check) -> BenchResult:
         with named_memory_errors(size_text(options.width, options.height)), _traced(options.profile):
-            speeds = tuple(_timed(vae, part, options, progress, check) for part in lengths)
+            speeds = tuple(_timed(vae, part, options, progress, check) for part in LENGTHS)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         tiles = tiles_of(vae, *size)
         name, width, height = vae.source.name, options.width, options.height
         return BenchResult(name, device_name(), width, height, options.frames, options.runs, tiles, speeds, peak)
 
-    return compute(vae, options.tiles, (size, lengths), attempt, notices)
+    return compute(vae, options.tiles, (size, LENGTHS), attempt, notices)
 
 
 def _timed(vae: VAE, part: Part, options: BenchOptions, progress: Progress, check: Check) -> DirectionSpeed:

@@ -17,7 +17,7 @@ import numpy as np
 
 from cogvae_cli import __version__
 from cogvae_cli.errors import UsageError
-from cogvae_cli.model.chunks import FIRST_FRAMES, FRAMES, latents_of, padded
+from cogvae_cli.model.chunks import FRAMES, LENGTHS, latents_of, padded
 from cogvae_cli.model.config import DEFAULT_MODEL, SPACE
 from cogvae_cli.pipeline.device import Compiling, check_encoded, named_memory_errors, one_ahead
 from cogvae_cli.pipeline.encode_result import EncodeResult
@@ -108,7 +108,7 @@ def encode_clip(
         size = padded_size(reader.info.height, reader.info.width)
         vae, notices = obtain(model, options, around.progress), Notices(around.progress)
         attempt = functools.partial(_attempt, job, fresh_readers(path, options.reading, reader), notices)
-        return compute(vae, options.tiles, (size, {"encoder": (FIRST_FRAMES, FRAMES)}), attempt, notices)
+        return compute(vae, options.tiles, (size, {"encoder": LENGTHS["encoder"]}), attempt, notices)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
+from cogvae_cli.errors import UsageError
 from cogvae_cli.model.config import TileLayout
 from cogvae_cli.pipeline.options import TileOptions
 
@@ -20,6 +21,7 @@ def load(
     revision: str | None = None,
     tile: str = "off",
     tile_layout: TileLayout | None = None,
+    devices: int | Literal["all"] = 1,
 ) -> VAE:
     """The VAE of that name, ready to encode and decode.
 
@@ -29,13 +31,17 @@ def load(
     precision: of float32 products, `highest` (default), `high` or `default`. Only TPUs and GPUs have less than highest.
     revision: commit, tag or branch on the Hub; presets are pinned to a commit.
     tile: size of the tiles that big frames are computed in, WIDTHxHEIGHT in pixels; `off` computes them whole.
+    devices: how many chips of this host compute each frame together, as many as divide its rows; `all` of them.
     tile_layout: `uniform` (the default: equal tiles, smooth weights) or `reference` (upstream's grid and blending).
     Raises ModelError for what is no CogVideoX VAE, HubError when the Hub can't serve it, UsageError for bad options.
     """
     from cogvae_cli.io import hub
 
+    if tile == "auto":
+        raise UsageError("a model alone can't choose its tiles: the size isn't known", "encode_file and the others do")
     tiling = TileOptions(tile, layout=tile_layout).tiling()
-    return build(hub.find_model(model, revision=revision), dtype=dtype, precision=precision).tiled(tiling)
+    vae = build(hub.find_model(model, revision=revision), dtype=dtype, precision=precision)
+    return vae.on(local_devices(devices)).tiled(tiling)
 
 
 def build(files: ModelFiles, *, dtype: str | None = None, precision: str | None = None) -> VAE:
@@ -53,6 +59,20 @@ def build(files: ModelFiles, *, dtype: str | None = None, precision: str | None 
     source = weights.source_of(files, tensors)
     vae = VAE(config, tensors, source, encode=encode, decode=decode)
     return vae.in_strips() if on_tpu else vae
+
+
+def local_devices(count: int | Literal["all"]) -> list[Any]:
+    """Devices of this host. Raises UsageError for more than there are."""
+    import jax
+
+    devices: list[Any] = jax.local_devices()
+    if count == "all":
+        return devices
+    if not 1 <= count <= len(devices):
+        found = f"{len(devices)} {devices[0].platform} device{'s' if len(devices) > 1 else ''}"
+        asked = f"{count} devices were asked for, and this host has {found}"
+        raise UsageError(asked, "--devices all takes what there is")
+    return devices[:count]
 
 
 def platform() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from cogvae_cli.errors import LatentsError, UsageError
 from cogvae_cli.model.config import BUILT_IN, PRESETS, ModelSource
@@ -47,22 +47,10 @@ def obtain(model: str | VAE, options: RunOptions, progress: Progress) -> VAE:
     if vae.source.name == BUILT_IN:
         progress.notice(TINY_NOTICE)
     if options.devices != 1:
-        vae = vae.on(_devices(options.devices))
+        from cogvae_cli.pipeline.loading import local_devices
+
+        vae = vae.on(local_devices(options.devices))
     return vae if tiling is None else vae.tiled(tiling)
-
-
-def _devices(count: int | Literal["all"]) -> list[Any]:
-    """Devices of this host. Raises UsageError for more than there are."""
-    import jax
-
-    devices: list[Any] = jax.local_devices()
-    if count == "all":
-        return devices
-    if not 1 <= count <= len(devices):
-        found = f"{len(devices)} {devices[0].platform} device{'s' if len(devices) > 1 else ''}"
-        asked = f"{count} devices were asked for, and this host has {found}"
-        raise UsageError(asked, "--devices all takes what there is")
-    return devices[:count]
 
 
 def recorded(source: ModelSource) -> str:

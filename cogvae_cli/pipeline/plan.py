@@ -10,10 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cogvae_cli.errors import DeviceMemoryError, UsageError
 from cogvae_cli.model.chunks import (
-    FIRST_FRAMES,
-    FIRST_LATENTS,
-    FRAMES,
-    LATENTS,
+    LENGTHS,
     decode_plan,
     encode_plan,
     latents_of,
@@ -26,10 +23,10 @@ from cogvae_cli.pipeline.progress import Progress
 from cogvae_cli.pipeline.results import SCHEMA_VERSION, size_text
 
 if TYPE_CHECKING:
+    from cogvae_cli.model.chunks import Part
     from cogvae_cli.model.form import Form
     from cogvae_cli.model.memory import Need
     from cogvae_cli.model.programs import Figures
-    from cogvae_cli.model.vae import Part
     from cogvae_cli.pipeline.tile_choice import Budget
     from cogvae_cli.pipeline.topology import Chip
 
@@ -38,11 +35,6 @@ Direction = Literal["encode", "decode"]
 DIRECTIONS: tuple[Direction, ...] = ("encode", "decode")
 
 PARTS: Mapping[Direction, Part] = {"encode": "encoder", "decode": "decoder"}
-
-LENGTHS: Mapping[Direction, tuple[int, int]] = {
-    "encode": (FIRST_FRAMES, FRAMES),
-    "decode": (FIRST_LATENTS, LATENTS),
-}
 
 
 @dataclass(frozen=True)
@@ -130,6 +122,8 @@ def plan_clip(
     options, progress = options or PlanOptions(), progress or Progress()
     if (source is None) == (size is None):
         raise UsageError("a plan is for a video or for a size", "name a video, or give --size WIDTHxHEIGHT")
+    if options.device is not None and options.topology is not None:
+        raise UsageError(f"{options.device} and {options.topology} are two devices", "leave one of them out")
     if not 0 < options.utilisation <= 1:
         raise UsageError(f"a utilisation of {options.utilisation} is none", "it is a share of the peak, up to 1")
     if source is not None:
@@ -167,7 +161,7 @@ class _Planner:
 
         part, options, clip = PARTS[direction], self._options, self._clip
         form = _form(self._config, options, self.budget.platform)
-        choice = TileChoice(form, clip, {part: LENGTHS[direction]}, self.budget)
+        choice = TileChoice(form, clip, {part: LENGTHS[part]}, self.budget)
         found = choice.next() if options.tiles.tile == "auto" else form.tiled(options.tiles.tiling())
         if found is None:
             size = size_text(clip[1], clip[0])
@@ -199,7 +193,7 @@ class _Planner:
         if self._options.topology is None:
             return ()
         place = one_chip(self._options.topology)
-        programs = form.programs(PARTS[direction], self._clip, LENGTHS[direction])
+        programs = form.programs(PARTS[direction], self._clip, LENGTHS[PARTS[direction]])
         return tuple(program.figures(place) for program in programs[:2])
 
 

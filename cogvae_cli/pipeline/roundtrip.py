@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cogvae_cli.errors import UsageError
-from cogvae_cli.model.chunks import FIRST_FRAMES, FIRST_LATENTS, FRAMES, LATENTS, latents_of, padded
+from cogvae_cli.model.chunks import FIRST_FRAMES, FRAMES, LATENTS, LENGTHS, latents_of, padded
 from cogvae_cli.model.config import BUILT_IN, DEFAULT_MODEL, TIME
 from cogvae_cli.pipeline.device import (
     Compiling,
@@ -104,8 +104,7 @@ def _roundtrip(source: Path, model: str | VAE, options: RoundtripOptions, progre
         attempt = functools.partial(
             _attempt, _Job(source, fresh_readers(path, options.reading, reader), files, watch), options, notices
         )
-        lengths: Lengths = {"encoder": (FIRST_FRAMES, FRAMES), "decoder": (FIRST_LATENTS, LATENTS)}
-        return compute(vae, options.tiles, (size, lengths), attempt, notices)
+        return compute(vae, options.tiles, (size, LENGTHS), attempt, notices)
 
 
 @dataclass(frozen=True)

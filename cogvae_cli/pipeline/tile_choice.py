@@ -22,11 +22,11 @@ from cogvae_cli.pipeline.results import size_text
 
 if TYPE_CHECKING:
     from cogvae_cli.model.autoencoder import VAE
+    from cogvae_cli.model.chunks import Part
     from cogvae_cli.model.form import Form
     from cogvae_cli.model.memory import Need
     from cogvae_cli.model.programs import Figures
     from cogvae_cli.model.tiling import Tiling
-    from cogvae_cli.model.vae import Part
 
 SMALLEST = 64
 """Pixels of a tile's side, at least."""
@@ -50,7 +50,11 @@ Lengths = Mapping["Part", Sequence[int]]
 
 
 class PlanTooBigError(DeviceMemoryError):
-    """The compiler says that the programs don't fit; nothing has been computed yet."""
+    """The compiler says that the programs take so many times the memory there is; nothing has been computed yet."""
+
+    def __init__(self, message: str, times: float) -> None:
+        super().__init__(message)
+        self.times = times
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class TileChoice:
         self._restarted = False
 
     def next(self, limit: float | None = None) -> Form | None:
-        """The next plan that should fit, or take that many bytes at most; None when no smaller tiles are left."""
+        """The next plan that is estimated to fit, or at `limit` bytes at most; None when no smaller tiles are left."""
         for tiling in self._plans:
             form = self._form.tiled(tiling)
             if total(self.estimate(form)) <= (self._budget.bytes if limit is None else limit):
@@ -95,7 +99,8 @@ class TileChoice:
         peak = compiled_total(figures, form.tiles(*self._size))
         if peak > self._budget.bytes:
             height, width = self._size
-            raise PlanTooBigError(f"{size_text(width, height)} takes {peak / 1e9:.1f} GB{_in_tiles(form)}")
+            taken = f"{size_text(width, height)} takes {peak / 1e9:.1f} GB{_in_tiles(form)}"
+            raise PlanTooBigError(taken, peak / self._budget.bytes)
 
     def run(self, vae: VAE, attempt: Attempt[Result], notices: Notices) -> Result:
         """Runs the attempt with the first plan that fits; once more with smaller tiles if the device runs out.
@@ -103,27 +108,32 @@ class TileChoice:
         Raises DeviceMemoryError when no tiles are left, or the second attempt runs out too.
         """
         form = self.next()
+        if form is None:
+            raise self._nothing_fits()
         while True:
-            if form is None:
-                height, width = self._size
-                raise DeviceMemoryError(
-                    f"{size_text(width, height)} doesn't fit into {self._budget.bytes / 1e9:.1f} GB, in any tiles",
-                    "use a smaller video, or --dtype bfloat16, which halves what the network holds",
-                )
-            limit = None
             try:
                 return attempt(vae.tiled(form.tiling), functools.partial(self.check, form))
             except PlanTooBigError as error:
-                why = str(error)
+                # The estimate was too low by that: what is to fit must be estimated lower by as much.
+                found = self.next(total(self.estimate(form)) / error.times)
+                if found is None:
+                    raise self._nothing_fits() from error
+                notices.tell([f"{error}; frames are computed{_in_tiles(found)}"])
             except DeviceMemoryError as error:
-                if self._restarted:
+                found = None if self._restarted else self.next(SAFE * total(self.estimate(form)))
+                if found is None:
                     raise
-                self._restarted, why = True, str(error)
-                limit = SAFE * total(self.estimate(form))
+                self._restarted = True
+                notices.tell([f"{error}; the clip starts again{_in_tiles(found)}"])
             gc.collect()  # what the failed attempt held goes before the next one begins
-            form = self.next(limit)
-            if form is not None:
-                notices.tell([f"{why}; the clip starts again{_in_tiles(form)}"])
+            form = found
+
+    def _nothing_fits(self) -> DeviceMemoryError:
+        height, width = self._size
+        return DeviceMemoryError(
+            f"{size_text(width, height)} doesn't fit into {self._budget.bytes / 1e9:.1f} GB, in any tiles",
+            "use a smaller video, or --dtype bfloat16, which halves what the network holds",
+        )
 
 
 def total(needs: Mapping[Part, Need]) -> int:

@@ -34,8 +34,9 @@ from cogvae_cli.pipeline.verify_result import (
 
 if TYPE_CHECKING:
     from cogvae_cli.model.autoencoder import VAE
+    from cogvae_cli.model.chunks import Part
     from cogvae_cli.model.trace import Layers
-    from cogvae_cli.model.vae import Caches, Part
+    from cogvae_cli.model.vae import Caches
 
 FRAMES = 17
 """Two chunks, so that the caches between them are compared too."""
