@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
+import gc
 import os
 import platform
 import statistics
@@ -45,8 +47,8 @@ DIRECTIONS = ("encode", "decode")
 CONV = (128, 8, 128, 192)
 """Channels, frames, height and width of the single convolution of torch whose rate is the measure."""
 
-AGREE = {"float32": 2e-5, "bfloat16": 1.0}
-"""Largest absolute difference that still counts as the same result; 1.0e-5 and 0.15 were measured."""
+AGREE = 2e-5
+"""Largest absolute difference of float32 results that still counts as the same; 1.0e-5 was measured."""
 
 Run = Callable[[], np.ndarray]
 
@@ -120,9 +122,8 @@ def compare(case: Case, kind: str, dtype: str, runs: int) -> list[str]:
     mine, peer = ours(case, dtype), theirs(case, kind)
     first_start = timed(mine)
     difference = float(np.abs(mine() - peer()).max())
-    tolerance = AGREE["bfloat16" if kind == "autocast" else dtype]
-    if not difference <= tolerance:
-        raise SystemExit(f"{case}: the results differ by {difference:.1e}, more than {tolerance:.0e}")
+    if kind != "autocast" and not difference <= AGREE:  # what bfloat16 is off by is told, and no fault of either
+        raise SystemExit(f"{case}: the results differ by {difference:.1e}, more than {AGREE:.0e}")
     pairs = [(timed(peer), timed(mine)) for _ in range(runs)]
     ratios = sorted(before / after for before, after in pairs)
     best = [min(times) for times in zip(*pairs, strict=True)]
@@ -150,6 +151,8 @@ def print_peak(case: Case, side: str) -> None:
     """In a process of its own: what the second run takes above the loaded, compiled model."""
     run = ours(case, "float32") if side == "ours" else theirs(case, "eager")
     run()
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # or the heap keeps what loading and compiling used, and the run hides in it
     before = resident(peak=False)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     run()

@@ -1,4 +1,4 @@
-"""Every command in docs/report.md and docs/terminal.md runs as it stands there, and ends as the text says."""
+"""Every command in docs/report.md, docs/terminal.md and docs/performance.md runs as it stands there, and ends as the text says."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def commands() -> list[tuple[str, str]]:
     """Each line of the fenced blocks, with the file it stands in."""
     root = Path(__file__).resolve().parent.parent
     found = []
-    for name in ("report.md", "terminal.md"):
+    for name in ("report.md", "terminal.md", "performance.md"):
         blocks = re.findall(r"```sh\n(.*?)```", (root / "docs" / name).read_text(), re.DOTALL)
         found += [(name, line.split("#")[0].strip()) for block in blocks for line in block.splitlines()]
     return found

@@ -12,8 +12,8 @@ from cogvae_cli.model import strips, weights
 from cogvae_cli.model.numerics import Numerics
 from cogvae_cli.model.vae import Network, decode_step, encode_step
 
-TOLERANCE = 2e-6
-"""1.7e-6 was measured, of values up to 3."""
+TOLERANCE = 5e-6
+"""1.8e-6 was measured, of values up to 1.5."""
 
 
 def test_strips_are_cut_and_joined_without_loss() -> None:

@@ -1,0 +1,99 @@
+"""How near tiled results come to untiled ones: uniform tiles against the reference's, at about equal compute.
+
+For each clip 9 frames are scaled to 480x272 and computed whole, in 3x2 uniform tiles, and in the 3x3 tiles (the last
+ones slivers) of the reference's grid. PSNR is against the untiled result, over its range. The seam is the mean
+error next to the borders of the overlaps over that elsewhere in them.
+
+    python benchmarks/tiles.py                    the built-in clip
+    python benchmarks/tiles.py A.mp4 B.mkv@3      others, from 3 seconds on
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT)]
+
+from cogvae_cli import load  # noqa: E402
+from cogvae_cli.io.video_reader import VideoReader  # noqa: E402
+from cogvae_cli.model.autoencoder import VAE  # noqa: E402
+from cogvae_cli.model.tiling import Grid, Tiling  # noqa: E402
+from cogvae_cli.pipeline.roundtrip import built_in_clip  # noqa: E402
+from cogvae_cli.pipeline.video_options import ReadOptions  # noqa: E402
+
+WIDTH, HEIGHT, FRAMES = 480, 272, 9
+LAYOUTS = (Tiling.of(200, 152, "uniform"), Tiling.of(240, 144, "reference"))
+
+
+def frames_of(path: Path, start: Fraction) -> np.ndarray:
+    """[1 T H W 3] in [-1, 1]."""
+    with VideoReader(path, ReadOptions(start=start, frames=FRAMES, size=(WIDTH, HEIGHT))) as reader:
+        pixels = np.stack(list(reader.frames()))[None]
+    return pixels.astype(np.float32) / np.float32(127.5) - np.float32(1)
+
+
+def grid_of(tiling: Tiling) -> Grid:
+    grid = tiling.grid(HEIGHT, WIDTH)
+    if grid is None:
+        raise SystemExit("the frame fits into one tile")
+    return grid
+
+
+def psnr(tiled: np.ndarray, whole: np.ndarray) -> float:
+    return float(10 * np.log10(np.ptp(whole) ** 2 / np.mean((tiled - whole) ** 2)))
+
+
+def seam(tiled: np.ndarray, whole: np.ndarray, grid: Grid, scale: int) -> float:
+    error = np.abs(tiled - whole).mean(axis=(0, 1, 4))  # [H W]
+    overlaps, borders = np.zeros(error.shape, bool), np.zeros(error.shape, bool)
+    for axis, spans in enumerate((grid.rows, grid.columns)):
+        for one, other in pairwise(spans):
+            start, stop = other.start * scale, (one.start + one.length) * scale
+            places: list[slice] = [slice(None), slice(None)]
+            places[axis] = slice(start, stop)
+            overlaps[tuple(places)] = True
+            for border in (start, stop):
+                places[axis] = slice(border - 1, border + 1)
+                borders[tuple(places)] = True
+    return float(error[borders].mean() / error[overlaps & ~borders].mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clips", nargs="*", metavar="CLIP[@SECONDS]")
+    parser.add_argument("--model", default="tiny")
+    chosen = parser.parse_args()
+    vae = load(chosen.model)
+    for tiling in LAYOUTS:
+        grid = grid_of(tiling)
+        area = sum(row.length for row in grid.rows) * sum(column.length for column in grid.columns)
+        whole = HEIGHT * WIDTH // 64
+        print(f"{tiling.layout}: {len(grid.columns)}x{len(grid.rows)} tiles, {area / whole:.2f} times the frame's area")
+    print("\n| clip | layout | encode PSNR | decode PSNR | encode seam | decode seam |\n|---|---|---|---|---|---|")
+    with built_in_clip() as clip:
+        for name in chosen.clips or [str(clip)]:
+            path, _, start = name.partition("@")
+            row(vae, Path(path), Fraction(start or 0))
+
+
+def row(vae: VAE, path: Path, start: Fraction) -> None:
+    frames = frames_of(path, start)
+    mean = np.asarray(vae.encode(frames).mean)
+    decoded = np.asarray(vae.decode(mean))
+    for tiling in LAYOUTS:
+        tiled, grid = vae.tiled(tiling), grid_of(tiling)
+        latents, result = np.asarray(tiled.encode(frames).mean), np.asarray(tiled.decode(mean))
+        figures = f"{psnr(latents, mean):.2f} dB | {psnr(result, decoded):.2f} dB"
+        seams = f"{seam(latents, mean, grid, 1):.2f} | {seam(result, decoded, grid, 8):.2f}"
+        print(f"| {path.name} | {tiling.layout} | {figures} | {seams} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
