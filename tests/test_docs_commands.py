@@ -1,4 +1,4 @@
-"""Every command in docs/report.md, docs/terminal.md and docs/performance.md runs as it stands there, and ends as the text says."""
+"""Every command in report.md, terminal.md and performance.md of docs/ runs as it stands, and ends as the text says."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from media import write_numbered
 
 import cogvae_cli as cogvae
 from cogvae_cli.cli.main import main
+from cogvae_cli.errors import UsageError
 from cogvae_cli.io.latents import read_latents
 from cogvae_cli.io.latents_header import TilesHeader
 from cogvae_cli.io.video_reader import probe
