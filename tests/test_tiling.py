@@ -115,6 +115,7 @@ def _tensors() -> dict[str, np.ndarray]:
     return random_tensors(TINY)
 
 
+@pytest.mark.long
 def test_uniform_tiles_of_any_number_compile_two_programs_a_direction() -> None:
     encode_step.clear_cache()
     decode_step.clear_cache()
