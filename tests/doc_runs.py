@@ -31,6 +31,7 @@ LIGHTER = (
     (r"\b(720x480|1360x768)\b", "96x64"),
     (r"\b480x720\b", "64x96"),
     (r"\b(480x480|360x240)\b", "48x48"),
+    (r"\b160x160\b", "16x16"),
     (r"cogvae bench (?!.*--size)", "cogvae bench --size 64x48 --runs 1 "),
 )
 """What the default suite makes of the sizes in a command; under the mark `long` it runs as it stands."""
@@ -217,12 +218,16 @@ def _in_shell(line: str, at: Place, folder: Path) -> tuple[int, str, str]:
 
 
 def run_python(blocks: list[Block], at: Place, folder: Path) -> dict[str, object]:
-    """Runs blocks of python one after the other in one namespace, which is given back; `frames` is there before."""
+    """Runs blocks of python one after the other in one namespace, which is given back; `frames` is there before.
+
+    A file that a call writes is not put there first.
+    """
     frames = np.linspace(-1, 1, 9 * 48 * 64 * 3, dtype=np.float32).reshape(1, 9, 48, 64, 3)
     names: dict[str, object] = {"frames": frames}
     for block in blocks:
+        written = set(re.findall(r'_file\("[^"]*", "([^"]+)"', block.text))
         for name in dict.fromkeys(re.findall(r'"([\w./-]+)"', block.text)):
-            if name in MAKERS and not (folder / name).exists():
+            if name in MAKERS and name not in written and not (folder / name).exists():
                 at.store.give(name, folder)
         exec(compile(block.text, block.name, "exec"), names)
     return names

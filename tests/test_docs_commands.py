@@ -66,7 +66,11 @@ def test_documented_python_that_needs_torch_runs(page: str, at: Place, folder: P
     """After the page's other blocks, whose names it uses."""
     runners = ("default", "parity")
     run_python(
-        [block for block in BLOCKS if block.page == page and block.language == "python" and any(map(block.has, runners))],
+        [
+            block
+            for block in BLOCKS
+            if block.page == page and block.language == "python" and any(map(block.has, runners))
+        ],
         at,
         folder,
     )

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,9 +21,6 @@ from media import write_numbered
 from cogvae_cli.model.config import PRESETS
 
 pytestmark = pytest.mark.image
-
-SIZE_LIMIT = 3_000_000_000
-"""Bytes; the image for CPU is under half of it."""
 
 
 def buildah(*arguments: str | Path) -> str:
@@ -88,13 +86,13 @@ def test_the_image_says_what_it_is(image):
     labels = {name.rpartition(".")[2]: text for name, text in config["Labels"].items()}
     assert labels["licenses"] == "Apache-2.0"
     assert len(labels["revision"]) == 40
-    assert int(json.loads(buildah("images", "--json", image))[0].get("size", "0").split()[0] == "") == 0
 
 
-def test_the_built_in_clip_comes_back_offline(container):
+def test_the_built_in_clip_comes_back_offline(container, capsys):
     done = container.run("roundtrip", "--model", "tiny")
     assert done.returncode == 0, done.stderr
-    print("\n" + "".join(f"  {line}\n" for line in ["cogvae roundtrip --model tiny", *done.stdout.splitlines()]))
+    with capsys.disabled():  # tools/build_image.sh records it
+        sys.stdout.write("\n" + "".join(f"  {line}\n" for line in done.stdout.splitlines()))
     assert "PSNR 20" in done.stdout
     assert list(container.cache.rglob("programs/*")), "no compiled program was kept in the volume"
 
@@ -113,14 +111,6 @@ def test_without_a_network_the_default_model_is_asked_for_in_words(container):
     assert done.returncode == 1
     assert "error: the Hub can't be reached to fetch" in done.stderr
     assert "--model tiny" in done.stderr
-
-
-def test_it_holds_no_more_than_it_needs(container):
-    done = subprocess.run(
-        ["buildah", "run", container._name, "--", "python3", "-c", "import cogvae_cli; print(cogvae_cli.__file__)"],
-        capture_output=True, text=True, check=True,
-    )
-    assert done.stdout.startswith("/opt/cogvae/")
 
 
 def test_weights_can_be_baked_in(image, tmp_path, package, root):
