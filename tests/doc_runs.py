@@ -36,8 +36,9 @@ LIGHTER = (
 )
 """What the default suite makes of the sizes in a command; under the mark `long` it runs as it stands."""
 
-_HUB = re.compile(r"cogvideox|org/name|cogvae models|HF_HUB|completion|cogvae doctor")
+_HUB = re.compile(r"^(?!cogvae convert ).*(?:cogvideox|org/name)|HF_HUB|completion")
 _SHELL = re.compile(r"[|&;<>$]|^\w+=|^(?!cogvae )")
+_WRITES = re.compile(r" -o | --output | --out-dir |--report|--profile|completion|models download")
 _OUTPUT = re.compile(r"(?:-o|--output|--report-out) ([\w./%-]+)")
 
 
@@ -147,6 +148,8 @@ class Place:
 
     store: Store
     environment: Mapping[str, str]
+    seen: set[str] = field(default_factory=set)
+    """Commands without an output that ran already: pages repeat them, and they leave nothing behind."""
 
 
 @contextlib.contextmanager
@@ -182,12 +185,17 @@ def _config(config: Mapping[str, object], factor: float) -> dict[str, bytes]:
 
 def run_block(block: Block, runner: str, at: Place, folder: Path, change: Callable[[str], str] = str) -> None:
     """Runs the lines of a block of sh that are that runner's, each as `change` makes it, in an empty folder."""
+    needs_hub = any(_HUB.search(step.text) for step in block.steps)
     for step in block.steps:
         if step.runner == runner:
-            _run_line(change(step.text), at, folder)
+            _run_line(change(step.text), at, folder, in_shell=needs_hub)
 
 
-def _run_line(line: str, at: Place, folder: Path) -> None:
+def _run_line(line: str, at: Place, folder: Path, *, in_shell: bool) -> None:
+    bare = line.split("  #")[0]
+    if bare in at.seen and not _WRITES.search(bare):
+        return
+    at.seen.add(bare)
     for name in _OUTPUT.findall(line):
         (folder / name).unlink(missing_ok=True)
     written = {name.rstrip("/") for name in _OUTPUT.findall(line)}
@@ -195,7 +203,7 @@ def _run_line(line: str, at: Place, folder: Path) -> None:
         if name not in written and not (folder / name).exists() and f"--out-dir {name}" not in line:
             at.store.give(name, folder)
     allowed = next((codes for words, codes in ENDS.items() if words in line), (0,))
-    code, said, printed = _in_shell(line, at, folder) if _SHELL.search(line) or _HUB.search(line) else _here(line)
+    code, said, printed = _in_shell(line, at, folder) if in_shell or _SHELL.search(line) else _here(line)
     assert code in allowed, f"{line}\n{said}"
     assert printed or _OUTPUT.search(line), f"{line} printed nothing"
 
