@@ -203,7 +203,7 @@ def _run_line(line: str, at: Place, folder: Path, *, in_shell: bool) -> None:
         if name not in written and not (folder / name).exists() and f"--out-dir {name}" not in line:
             at.store.give(name, folder)
     allowed = next((codes for words, codes in ENDS.items() if words in line), (0,))
-    code, said, printed = _in_shell(line, at, folder) if in_shell or _SHELL.search(line) else _here(line)
+    code, said, printed = _in_shell(line, at, folder) if in_shell or _SHELL.search(bare) else _here(line)
     assert code in allowed, f"{line}\n{said}"
     assert printed or _OUTPUT.search(line), f"{line} printed nothing"
 

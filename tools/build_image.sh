@@ -9,6 +9,7 @@
 #   DEVICE=cpu          or tpu, cuda: the extra that is installed
 #   TAG=NAME            of the image (default localhost/cogvae:DEVICE)
 #   BUILD_FLAGS="..."   more flags for `buildah build`, say -v CERTIFICATES:CERTIFICATES:ro where a proxy has its own
+#   REUSE=1             takes the layers of an earlier build where nothing changed, and says so
 #   PYTHON=python3      has the package's extra `test`: it runs the tests
 set -euo pipefail
 
@@ -50,9 +51,12 @@ version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$root/cogvae_cli/__init__.py"
 flags=(--build-arg "DEVICE=$device" ${base:+--build-arg "BASE=$base"} ${BUILD_FLAGS:-})
 
 start=$SECONDS
-buildah build --layers --no-cache "${flags[@]}" --build-arg "VERSION=$version" --build-arg "REVISION=$commit" \
-    --tag "$tag" "$work/tree"
+cache=()
+[ -n "${REUSE:-}" ] || cache=(--no-cache)
+buildah build --layers "${cache[@]}" "${flags[@]}" --build-arg "VERSION=$version" --build-arg "REVISION=$commit" \
+    --tag "$tag" "$work/tree" 2>&1 | tee "$work/build.txt"
 built=$((SECONDS - start))
+reused=$(grep -c 'Using cache' "$work/build.txt" || true)
 size=$(buildah images --format '{{.Size}}' "$tag")
 base_size=$(buildah images --format '{{.Size}}' "${base:-$told}")
 
@@ -72,7 +76,7 @@ mkdir -p "$root/docs/results"
     echo "builder  $(buildah --version), isolation $BUILDAH_ISOLATION, storage $STORAGE_DRIVER"
     echo "base     $told, $base_size"
     echo "device   $device"
-    echo "build    $built s, nothing cached"
+    echo "build    $built s, $reused steps taken from an earlier build"
     echo "image    $size uncompressed, base included"
     echo
     grep -E '(PASSED|FAILED|ERROR|SKIPPED)|^[0-9.]+s (call|setup)|^=+ .* in [0-9]|^  ' "$work/result.txt"

@@ -94,7 +94,8 @@ def value_text(kind: Any, info: Any, name: str) -> str:
     if kind is bool:
         return ""
     if info.metavar:
-        return str(info.metavar)
+        many = typing.get_origin(kind) is list and not info.metavar.endswith("...")
+        return f"{info.metavar}..." if many else str(info.metavar)
     if typing.get_origin(kind) is typing.Literal:
         return "|".join(map(str, typing.get_args(kind)))
     return "N" if kind in (int, float) else name.upper()
