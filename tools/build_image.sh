@@ -9,7 +9,7 @@
 #   DEVICE=cpu          or tpu, cuda: the extra that is installed
 #   TAG=NAME            of the image (default localhost/cogvae:DEVICE)
 #   BUILD_FLAGS="..."   more flags for `buildah build`, say -v CERTIFICATES:CERTIFICATES:ro where a proxy has its own
-#   REUSE=1             takes the layers of an earlier build where nothing changed, and says so
+#   REUSE=1             takes the base and the layers of an earlier build where nothing changed, and says so
 #   PYTHON=python3      has the package's extra `test`: it runs the tests
 set -euo pipefail
 
@@ -24,6 +24,9 @@ export STORAGE_DRIVER=${STORAGE_DRIVER:-vfs} BUILDAH_ISOLATION=${BUILDAH_ISOLATI
 
 # A Debian with Python, made from its packages.
 make_base() {
+    if [ -n "${REUSE:-}" ] && buildah inspect --type image "$debian" >/dev/null 2>&1; then
+        return
+    fi
     debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv,python3-pip bookworm "$work/base" >&2
     rm -rf "$work"/base/var/cache/apt/archives/*.deb "$work"/base/var/lib/apt/lists/*
     tar -C "$work/base" --exclude='./dev/*' -cf "$work/base.tar" .
@@ -31,13 +34,14 @@ make_base() {
     container=$(buildah from scratch)
     buildah add --quiet "$container" "$work/base.tar" / >&2
     buildah config --cmd bash "$container"
-    buildah commit --quiet --rm "$container" localhost/cogvae-base:bookworm >&2
+    buildah commit --quiet --rm "$container" "$debian" >&2
     rm -rf "$work/base" "$work/base.tar"
-    echo localhost/cogvae-base:bookworm
 }
 
 if [ "$base" = debootstrap ]; then
-    base=$(make_base)
+    debian=localhost/cogvae-base:bookworm
+    make_base
+    base=$debian
     told="debootstrap --variant=minbase bookworm, with ca-certificates, python3, python3-venv, python3-pip"
 else
     told=${base:-$(sed -n 's/^ARG BASE=//p' "$root/Dockerfile")}
@@ -63,7 +67,7 @@ base_size=$(buildah images --format '{{.Size}}' "${base:-$told}")
 status=0
 (
     cd "$work/tree"
-    export IMAGE_UNDER_TEST=$tag IMAGE_BUILD_FLAGS="${flags[*]}"
+    export COGVAE_TEST_INSTALLED=0 IMAGE_UNDER_TEST=$tag IMAGE_BUILD_FLAGS="${flags[*]}"
     "${PYTHON:-python3}" -m pytest -n0 -m image --durations=0 -vv -s 2>&1
 ) | tee "$work/result.txt" || status=$?
 
