@@ -5,7 +5,8 @@ A block of sh or python is run by the default suite as it stands, line by line, 
     <!-- run: long -->          by `pytest -m long`
     <!-- needs: torch -->       by `pytest -m parity`, whose extra has torch and diffusers
     <!-- needs: libtpu -->      by `pytest -m tpu`, whose extra has libtpu
-    <!-- needs: a network -->   by nobody; so do a TPU, a GPU, a builder of images
+    <!-- needs: Ray -->         by `pytest -m ray`, whose extra has Ray
+    <!-- needs: a network -->   by nobody; so are a TPU, a GPU, a cluster and the others of NOBODY
 
 One line of sh carries the same words in its comment: `cogvae verify  # needs torch and diffusers`.
 """
@@ -17,11 +18,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-RUNNERS = {"torch": "parity", "torch and diffusers": "parity", "libtpu": "tpu"}
+RUNNERS = {"torch": "parity", "torch and diffusers": "parity", "libtpu": "tpu", "Ray": "ray"}
 """Marks of the tests that have what a block needs."""
-NOBODY = {"a TPU", "a GPU", "a network", "a builder of images", "grain"}
+NOBODY = {"a TPU", "a GPU", "a network", "a cluster", "a builder of images", "grain"}
 """What no test has."""
-NOT_RUN = {"json", "text", "dockerfile"}
+NOT_RUN = {"json", "text", "yaml"}
 """Languages that show something. Those of RUN are commands."""
 RUN = {"sh", "python"}
 

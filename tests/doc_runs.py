@@ -24,7 +24,7 @@ from media import Coding, write_numbered
 from cogvae_cli.cli.main import main
 from cogvae_cli.model.config import PRESETS
 
-ENDS = {"doctor": (0, 1), "--min-": (0, 5)}
+ENDS = {"doctor": (0, 1), "--min-": (0, 5), "--tolerance": (0, 5)}
 """Commands that may end otherwise than well: with a fault of the machine, or a gate that the built-in model misses."""
 
 LIGHTER = (
@@ -36,7 +36,9 @@ LIGHTER = (
 )
 """What the default suite makes of the sizes in a command; under the mark `long` it runs as it stands."""
 
-_HUB = re.compile(r"^(?!cogvae convert ).*(?:cogvideox|org/name)|HF_HUB|completion")
+_APART = re.compile(r"^(?!cogvae convert ).*(?:cogvideox|org/name)|HF_HUB|completion|--ray")
+"""What has to run in a process of its own: its environment has a Hub, or it leaves threads behind."""
+
 _SHELL = re.compile(r"[|&;<>$]|^\w+=|^(?!cogvae )")
 _WRITES = re.compile(r" -o | --output | --out-dir |--report|--profile|completion|models download")
 _OUTPUT = re.compile(r"(?:-o|--output|--report-out) ([\w./%-]+)")
@@ -131,6 +133,7 @@ MAKERS: Mapping[str, Callable[[Store, Path], None]] = {
     "film.mkv": _film,
     "source.mp4": _sound,
     "clips": _clips,
+    "videos": _clips,
     "more.csv": lambda store, path: path.write_text(f"path,caption\n{store.path('other.mkv')},a wave\n"),
     "clip.npz": _encode(),
     "moments.npz": _encode("--posterior", "moments"),
@@ -185,10 +188,10 @@ def _config(config: Mapping[str, object], factor: float) -> dict[str, bytes]:
 
 def run_block(block: Block, runner: str, at: Place, folder: Path, change: Callable[[str], str] = str) -> None:
     """Runs the lines of a block of sh that are that runner's, each as `change` makes it, in an empty folder."""
-    needs_hub = any(_HUB.search(step.text) for step in block.steps)
+    apart = any(_APART.search(step.text) for step in block.steps)
     for step in block.steps:
         if step.runner == runner:
-            _run_line(change(step.text), at, folder, in_shell=needs_hub)
+            _run_line(change(step.text), at, folder, in_shell=apart)
 
 
 def _run_line(line: str, at: Place, folder: Path, *, in_shell: bool) -> None:
