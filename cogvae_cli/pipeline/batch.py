@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cogvae_cli.errors import CogvaeError, OutputError, OutputExistsError, UsageError
+from cogvae_cli.io.listing import Listed
 from cogvae_cli.model.config import DEFAULT_MODEL
 from cogvae_cli.pipeline.batch_crew import Crew
 from cogvae_cli.pipeline.batch_existing import Judge, Judgement
@@ -84,16 +85,14 @@ def run_batch(job: BatchJob, progress: BatchProgress | None = None) -> BatchResu
     """Runs a batch to its end. Raises as `encode_batch`."""
     start = time.monotonic()
     progress = progress or BatchProgress()
-    out, suffix = Path(os.path.abspath(job.out)), suffix_of(job.options)  # noqa: PTH100 - links stay, ".." goes
-    if re.match(r"[a-z][a-z0-9+.-]+:/", str(job.out)):
-        raise UsageError(f"{job.out}: outputs can't be written to a URL", "mount the bucket, and name the folder")
+    out, suffix = out_of(job), suffix_of(job.options)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out}: can't be made ({error.strerror})") from error
     with ExitStack() as stack:
         records = stack.enter_context(Records(out, job.batch, progress))
-        clips = _listed(job, out)
+        clips = listed(job, out)
         progress.phase("listing the clips")
         plan = stack.enter_context(Plan(clips, out, suffix, job.batch.shard, flip=job.batch.flip))
         progress.begin(plan.count)
@@ -114,7 +113,15 @@ def run_batch(job: BatchJob, progress: BatchProgress | None = None) -> BatchResu
     )
 
 
-def _listed(job: BatchJob, out: Path) -> Iterator[Any]:
+def out_of(job: BatchJob) -> Path:
+    """The output folder, absolute. Raises UsageError for a URL."""
+    if re.match(r"[a-z][a-z0-9+.-]+:/", str(job.out)):
+        raise UsageError(f"{job.out}: outputs can't be written to a URL", "mount the bucket, and name the folder")
+    return Path(os.path.abspath(job.out))  # noqa: PTH100 - links stay, ".." goes
+
+
+def listed(job: BatchJob, out: Path) -> Iterator[Listed]:
+    """The clips that the inputs stand for. Raises InputError for inputs that stand for nothing."""
     from cogvae_cli.io.listing import FOREIGN_LATENTS, LATENTS, VIDEOS, ListOptions, list_clips
 
     suffixes: tuple[str, ...] = VIDEOS
