@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from cogvae_cli.io.orientation import Orientation, orientation_of
 from cogvae_cli.io.pictures import breaks_off, picture_facts
 from cogvae_cli.io.rates import exact_fraction
 from cogvae_cli.io.read_options import ReadOptions
+from cogvae_cli.io.seeking import can_seek
 from cogvae_cli.io.timing import Clock
 from cogvae_cli.io.wholeness import shortage
 
@@ -68,6 +70,12 @@ class FrameSource(abc.ABC):
     def close(self) -> None:
         """Closes whatever is open; can be called again."""
 
+    def skip_to(self, time: Fraction) -> bool:
+        """Leaves out frames before those that are shown that many seconds after the first one, as far as that changes
+        nothing about them; the first one was peeked at. False: the source can't go on, and has to be opened anew.
+        """
+        return True
+
     def __iter__(self) -> FrameSource:
         return self
 
@@ -96,6 +104,7 @@ class FileFrames(FrameSource):
             self.facts = _facts_of(path, self._container, self._stream)
             self.clock = Clock(self.facts.tick, self.facts.rates)
             alpha = None if options.alpha == "drop" else _alpha_decoder(self._stream)
+            self._has_alpha = alpha is not None  # in a stream of its own, with key frames of its own
             self._decoder = Decoder(self._container, self._stream, self._lack, alpha)
         except BaseException:
             self._container.close()
@@ -106,6 +115,18 @@ class FileFrames(FrameSource):
 
     def __next__(self) -> av.VideoFrame:
         return next(self._decoder)
+
+    def skip_to(self, time: Fraction) -> bool:
+        first, tick = self.peek(), self.facts.tick
+        if first is None or first.pts is None or tick is None or self._has_alpha:
+            return True
+        wanted = first.pts + math.floor(time / tick)
+        if wanted <= first.pts or not can_seek(self._container, self._stream):
+            return True
+        try:
+            return self._decoder.skip_to(wanted)
+        except (VideoError, av.FFmpegError):  # what is wrong there is for reading from the start to find
+            return False
 
     def orientation(self, frame: av.VideoFrame) -> Orientation:
         if self._still:
