@@ -16,6 +16,9 @@ from av.video.stream import VideoStream
 from cogvae_cli.errors import VideoError
 from cogvae_cli.io.rates import exact_fraction
 from cogvae_cli.io.seeking import seek
+from cogvae_cli.io.timing import Joints
+
+_BROADCAST = ("mpegts", "mpeg")
 
 
 @dataclasses.dataclass
@@ -88,6 +91,10 @@ class Decoder:
         self._from: int | None = None
         """Time stamp of the key frame that reading went on at."""
         self._gaps = Gaps() if self._drops_silently() else None
+        tick = exact_fraction(stream.time_base)
+        broadcast = set(container.format.name.split(",")) & set(_BROADCAST)
+        self.joints = Joints(tick) if tick is not None and broadcast else None
+        """Where time stamps start anew, in what can be broadcast."""
 
     def __iter__(self) -> Iterator[av.VideoFrame]:
         return self
@@ -153,6 +160,8 @@ class Decoder:
                 raise self._damage()
             if self._gaps and self._gaps.precede(frame.pts):
                 raise self._damage()
+            if self.joints and frame.pts is not None:
+                frame.pts = self.joints.joined(frame.pts)
             yield frame
         if self._gaps and not packet.size and self._gaps.remain():
             raise self._damage()

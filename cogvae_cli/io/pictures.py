@@ -45,6 +45,8 @@ class PictureFacts:
     orientation: Orientation
     frames: int
     is_jpeg: bool
+    is_misread: bool
+    """FFmpeg makes a wrong picture of it without a word: TIFF that holds JPEG, or luma and chroma."""
 
 
 def picture_facts(path: Path) -> PictureFacts | None:
@@ -54,8 +56,10 @@ def picture_facts(path: Path) -> PictureFacts | None:
         try:
             with Image.open(path, formats=_FORMATS) as image:
                 turn = image.getexif().get(_ORIENTATION_TAG, 1)
-                frames = getattr(image, "n_frames", 1) if image.format == "WEBP" else 1
-                return PictureFacts(*image.size, _TURNS.get(turn, UPRIGHT), frames, image.format == "JPEG")
+                is_tiff, is_jpeg = image.format == "TIFF", image.format == "JPEG"
+                frames = getattr(image, "n_frames", 1) if image.format in ("WEBP", "TIFF") else 1
+                is_misread = is_tiff and (image.mode == "YCbCr" or "jpeg" in image.info.get("compression", ""))
+                return PictureFacts(*image.size, _TURNS.get(turn, UPRIGHT), frames, is_jpeg, is_misread)
         except Image.DecompressionBombError as error:
             raise VideoError("it is a picture of far more pixels than any limit allows") from error
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError):

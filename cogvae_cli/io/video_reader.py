@@ -104,7 +104,8 @@ class VideoReader:
     @property
     def notices(self) -> tuple[str, ...]:
         """What a person should know about how this file was read; complete after the last frame."""
-        return (*self._source.facts.notices, *self._finisher.notices, *self._notices)
+        source = self._source
+        return (*source.facts.notices, *self._finisher.notices, *source.found, *self._notices)
 
     @property
     def expected_frames(self) -> int | None:
