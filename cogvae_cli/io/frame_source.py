@@ -110,7 +110,7 @@ class FileFrames(FrameSource):
                 raise VideoError("it is a TIFF of a kind that isn't read here (JPEG or YCbCr)", hint="save it as PNG")
             self.facts = _facts_of(path, self._container, self._stream)
             if self._still and self._still.frames > 1:
-                pages = f"the file holds {self._still.frames} pictures; the first is read"
+                pages = "the file holds several pictures; the first is read"
                 self.facts = dataclasses.replace(self.facts, notices=(*self.facts.notices, pages))
             self.clock = Clock(self.facts.tick, self.facts.rates)
             alpha = None if options.alpha == "drop" else _alpha_decoder(self._stream)

@@ -81,8 +81,8 @@ def video_stream(container: InputContainer, path: Path, number: int | None = Non
         raise VideoError(f"{path}: is truncated before the part that describes the video is complete")
     others = [f"{stream.type}: {_codec_name(stream.codec_context)}" for stream in container.streams.audio]
     covers = ["cover art"] if container.streams.video else []
-    held = ", ".join([*others, *covers]) or "nothing that can be decoded"
-    raise VideoError(f"{path}: has no video stream, only {held}")
+    held = ", ".join([*others, *covers])
+    raise VideoError(f"{path}: has no video stream, only {held}" if held else f"{path}: holds nothing to decode")
 
 
 def _main_stream(container: InputContainer) -> VideoStream | None:

@@ -44,6 +44,7 @@ class PictureFacts:
     height: int
     orientation: Orientation
     frames: int
+    """Of TIFF: 2 for more than one."""
     is_jpeg: bool
     is_misread: bool
     """FFmpeg makes a wrong picture of it without a word: TIFF that holds JPEG, or luma and chroma."""
@@ -57,13 +58,25 @@ def picture_facts(path: Path) -> PictureFacts | None:
             with Image.open(path, formats=_FORMATS) as image:
                 turn = image.getexif().get(_ORIENTATION_TAG, 1)
                 is_tiff, is_jpeg = image.format == "TIFF", image.format == "JPEG"
-                frames = getattr(image, "n_frames", 1) if image.format in ("WEBP", "TIFF") else 1
                 is_misread = is_tiff and (image.mode == "YCbCr" or "jpeg" in image.info.get("compression", ""))
-                return PictureFacts(*image.size, _TURNS.get(turn, UPRIGHT), frames, is_jpeg, is_misread)
+                frames = getattr(image, "n_frames", 1) if image.format == "WEBP" else 1
+                size = image.size
+                if is_tiff and _has_more(image):
+                    frames = 2
+                return PictureFacts(*size, _TURNS.get(turn, UPRIGHT), frames, is_jpeg, is_misread)
         except Image.DecompressionBombError as error:
             raise VideoError("it is a picture of far more pixels than any limit allows") from error
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
             return None  # whatever is wrong with it, decoding finds it and says it
+
+
+def _has_more(image: Image.Image) -> bool:
+    """Whether another picture follows the first one of a TIFF."""
+    try:
+        image.seek(1)
+    except Exception:  # noqa: BLE001 - Pillow raises what it likes, and what is wrong there is no matter of the first
+        return False
+    return True
 
 
 def breaks_off(path: Path) -> bool:
