@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from cogvae_cli.pipeline.batch_progress import BatchProgress
 
 if TYPE_CHECKING:
     from cogvae_cli.pipeline.batch import BatchJob
-    from cogvae_cli.pipeline.batch_options import BatchOptions
+    from cogvae_cli.pipeline.batch_options import BatchOptions, RayOptions
     from cogvae_cli.pipeline.batch_result import BatchResult
 
 _MANY = "Many clips"
@@ -114,6 +115,44 @@ ShardOf = Annotated[
     ),
 ]
 
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="[ADDRESS]",
+        rich_help_panel=_MANY,
+        help="Make the clips on a Ray cluster: HOST:PORT, auto for the one that this machine belongs to. Without an "
+        "address: RAY_ADDRESS, else a running one, else this machine by itself.",
+    ),
+]
+
+RayWorkers = Annotated[
+    int | None,
+    typer.Option(
+        "--ray-workers",
+        metavar="N",
+        rich_help_panel=_MANY,
+        help="Actors of the Ray cluster. Default: as many as it has devices for.",
+    ),
+]
+
+_RAY_ADDRESS = re.compile(r"auto|local|[\w.\[\]:-]+:\d+|\w+://.*", re.ASCII)
+_RAY_ALONE = "default"
+
+
+def with_ray_address(arguments: Sequence[str]) -> list[str]:
+    """The command line with a value for a --ray that has none; Typer knows no option whose value can be left out.
+
+    What follows it is taken for an address only if it looks like one, else for an input.
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    given: list[str] = []
+    for place, argument in enumerate(arguments):
+        following = arguments[place + 1] if place + 1 < end else ""
+        is_alone = place < end and argument == "--ray" and _RAY_ADDRESS.fullmatch(following) is None
+        given.append(f"--ray={_RAY_ALONE}" if is_alone else argument)
+    return given
+
 
 @dataclass(frozen=True)
 class Many:
@@ -131,6 +170,8 @@ class Many:
     shard: str | None
     shards: str | None = None
     flip: bool = False
+    ray: str | None = None
+    ray_workers: int | None = None
 
     def options(self, *, overwrite: bool) -> BatchOptions:
         """The batch's options. Raises UsageError."""
@@ -151,7 +192,17 @@ class Many:
             shard=None if self.shard is None else Shard.parse(self.shard),
             flip=self.flip,
             shards=None if self.shards is None else ShardLimit.parse(self.shards),
+            ray=self._ray(),
         )
+
+    def _ray(self) -> RayOptions | None:
+        from cogvae_cli.pipeline.batch_options import RayOptions
+
+        if self.ray is None:
+            if self.ray_workers is not None:
+                raise UsageError("--ray-workers is for a Ray cluster", "give --ray too")
+            return None
+        return RayOptions(None if self.ray == _RAY_ALONE else self.ray, self.ray_workers)
 
 
 def refuse_dry_run(*, wanted: bool) -> None:
@@ -177,6 +228,8 @@ def only_one(sources: Sequence[str], output: Path | None, many: Many) -> tuple[P
         "--shard": many.shard,
         "--shards": many.shards,
         "--flip": many.flip,
+        "--ray": many.ray,
+        "--ray-workers": many.ray_workers,
     }
     wrong = next((name for name, value in asked.items() if value), None)
     if wrong is not None:
@@ -238,6 +291,11 @@ class TerminalBatch(BatchProgress):
 
         self._bar = tqdm(total=total, unit=" clips", file=self._stream, dynamic_ncols=True, leave=False, smoothing=0.05)
         self._clip_bar = tqdm(unit=" frames", file=self._stream, dynamic_ncols=True, leave=False, position=1)
+
+    def grow(self, count: int) -> None:
+        self._total += count
+        if self._bar is not None:
+            self._bar.total = self._total
 
     def clip(self, name: str, done: int, total: int | None) -> None:
         bar = self._clip_bar

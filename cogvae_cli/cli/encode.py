@@ -20,9 +20,9 @@ from cogvae_cli.cli.terminal import (
     table,
 )
 from cogvae_cli.model.config import DEFAULT_MODEL
-from cogvae_cli.pipeline.options import FramesPolicy, PosteriorKind, parse_size
+from cogvae_cli.pipeline.options import FramesPolicy, PosteriorKind, parse_size, parse_sizes
 from cogvae_cli.pipeline.results import tile_text
-from cogvae_cli.pipeline.video_options import MAX_PIXELS, ReadOptions
+from cogvae_cli.pipeline.video_options import MAX_PIXELS, ReadOptions, Window
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +68,7 @@ def encode(
     start: video.Start = None,
     duration: video.Duration = None,
     frames: video.Frames = None,
+    window: video.Windows = "first",
     stream: video.Stream = None,
     on_error: video.OnError = "fail",
     max_pixels: video.MaxPixels = MAX_PIXELS,
@@ -98,6 +99,8 @@ def encode(
     shard: batch.ShardOf = None,
     shards: batch.Shards = None,
     flip: batch.Flip = False,
+    ray: batch.Ray = None,
+    ray_workers: batch.RayWorkers = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -125,10 +128,10 @@ def encode(
     from cogvae_cli.pipeline.encode import EncodeOptions
     from cogvae_cli.pipeline.options import TileOptions, parse_devices
 
-    scaled_to = None if size is None else parse_size(size)
     plain = ReadOptions(fps, start, duration, frames, stream, not no_autorotate, colorspace, alpha, hdr, deinterlace)
-    shapes = tuple(parse_size(one) for one in (buckets or "").split(",") if buckets)
-    reading = replace(plain, max_pixels=max_pixels, on_error=on_error, size=scaled_to, fit=fit, buckets=shapes)
+    plain = replace(plain, max_pixels=max_pixels, on_error=on_error, window=Window.parse(window))
+    reading = replace(plain, size=None if size is None else parse_size(size), fit=fit, buckets=parse_sizes(buckets))
+    own, program = video.split_format(container)
     chosen = EncodeOptions(
         revision=revision,
         dtype=dtype,
@@ -140,11 +143,12 @@ def encode(
         seed=seed,
         frames_policy=frames_policy,
         reading=reading,
-        container=container,
+        container=own,
+        program=program,
         overwrite=overwrite,
     )
     trouble = (skip_existing, verify_existing, fail_fast, timeout, log_file)
-    many = batch.Many(out_dir, recursive, root, path_column, *trouble, shard, shards, flip)
+    many = batch.Many(out_dir, recursive, root, path_column, *trouble, shard, shards, flip, ray, ray_workers)
     model = model or DEFAULT_MODEL
     if out_dir is not None:
         batch.refuse_dry_run(wanted=dry_run)

@@ -12,6 +12,7 @@ from typing import Annotated, TextIO
 
 import typer
 
+from cogvae_cli.cli.batch import with_ray_address
 from cogvae_cli.cli.bench import bench
 from cogvae_cli.cli.compare import compare
 from cogvae_cli.cli.convert import convert
@@ -112,7 +113,7 @@ def _drop_stdout() -> None:
 def _run(arguments: list[str]) -> int:
     """Typer gives back the code of typer.Exit, 130 after Ctrl-C, and else what the command returned, which is None."""
     command = typer.main.get_command(app)
-    code = command.main(args=arguments, prog_name="cogvae", standalone_mode=False)
+    code = command.main(args=with_ray_address(arguments), prog_name="cogvae", standalone_mode=False)
     if code == INTERRUPTED:
         print("error: interrupted", file=sys.stderr)
     return code if isinstance(code, int) else 0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 _READING = ("fps", "start", "duration", "frames", "stream", "autorotate", "colorspace", "deinterlace", "size", "fit")
-_ASKED = (*_READING, "buckets", "mirror", "dtype", "tile", "tile_overlap", "tile_layout")
+_ASKED = (*_READING, "buckets", "mirror", "window", "dtype", "tile", "tile_overlap", "tile_layout")
 """Settings that a latents file's header records as they were asked for."""
 
 
@@ -111,7 +111,7 @@ class Judge:
         from cogvae_cli.io.fingerprint import sha256_of
         from cogvae_cli.io.latents import open_latents
 
-        if not isinstance(self._options, EncodeOptions):
+        if not isinstance(self._options, EncodeOptions) or self._options.program is not None:
             return Judgement("the manifest doesn't know it")
         try:
             with open_latents(output) as reader:
@@ -140,7 +140,8 @@ class Judge:
         """Which setting differs, where the output says it."""
         from cogvae_cli.io.latents import read_header
 
-        if not isinstance(self._options, EncodeOptions) or self._in_shards:
+        options = self._options
+        if not isinstance(options, EncodeOptions) or options.program is not None or self._in_shards:
             return None
         try:
             return self._difference(read_header(output)[0])

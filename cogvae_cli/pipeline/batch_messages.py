@@ -39,6 +39,8 @@ class Task:
     number: int
     source: str
     mirrored: bool = False
+    first: int = 0
+    """Where a video is cut into clips: the frame that the first one wanted starts with."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,15 @@ class Made:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One of several clips of a video is whole, in the work folder; others follow, the last one as Made."""
+
+    number: int
+    path: Path
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Failed:
     """A clip couldn't be done. `unexpected`: by a fault that may have left the worker unsound."""
 
@@ -107,4 +118,7 @@ class Failed:
 
 
 ToWorker = Job | Task
-FromWorker = Ready | Broken | Beat | Phase | Advanced | Noticed | Made | Failed
+FromWorker = Ready | Broken | Beat | Phase | Advanced | Noticed | Part | Made | Failed
+
+Event = Phase | Advanced | Noticed | Part | Made | Failed
+"""Of these, what is about clips."""

@@ -25,6 +25,26 @@ _VIDEOS = ("mp4", "mov", "mkv", "webm", "gif")
 
 
 @dataclass(frozen=True)
+class RayOptions:
+    """The Ray cluster that makes the clips of a batch."""
+
+    address: str | None = None
+    """`HOST:PORT`, or `auto` for the one that this machine belongs to.
+    None: the environment's RAY_ADDRESS, else one that runs on this machine, else a new one of this machine alone."""
+    workers: int | None = None
+    """Actors; None: as many as the cluster has slots for, while it grows."""
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"{self.workers} actors make no clip", "give a number from 1 with --ray-workers")
+        if self.address is not None and "://" in self.address:
+            raise UsageError(
+                f"{self.address}: a batch isn't run through Ray's client, which loses it with the connection",
+                "run the command on a node of the cluster: ray job submit -- cogvae encode ... --ray auto",
+            )
+
+
+@dataclass(frozen=True)
 class BatchOptions:
     """Which clips, where to, and what is done about trouble."""
 
@@ -49,6 +69,8 @@ class BatchOptions:
     shard: Shard | None = None
     flip: bool = False
     """Give each clip a second output, of its mirror image."""
+    ray: RayOptions | None = None
+    """Have a Ray cluster make the clips; None: one process of this machine."""
 
     def __post_init__(self) -> None:
         if self.timeout <= 0:
@@ -73,6 +95,8 @@ def suffix_of(options: EncodeOptions | DecodeOptions) -> str:
     """What outputs are named. Raises UsageError for what a batch can't write."""
     if isinstance(options, EncodeOptions):
         names = {kind: suffix for suffix, kind in KINDS.items()}
+        if options.program is not None:
+            return ".pt"
         return names[options.container or "npz"]
     container = options.video.container or "mp4"
     if container not in _VIDEOS:

@@ -29,6 +29,7 @@ from cogvae_cli.pipeline.batch_messages import (
     Job,
     Made,
     Noticed,
+    Part,
     Phase,
     Ready,
     Task,
@@ -77,15 +78,14 @@ def _next(connection: Connection) -> Task | None:
 def _work(maker: ClipMaker, task: Task, around: Surroundings, send: Callable[[FromWorker], None]) -> None:
     """Makes one clip. Whatever goes wrong is told, and belongs to this clip."""
     try:
-        path, facts = maker.make(task, around)
-        if isinstance(around.turn, DeviceTurn):
-            facts["seconds"] = round(facts["seconds"] - around.turn.waited, 3)
+        for path, facts, is_last in maker.make(task, around):
+            if isinstance(around.turn, DeviceTurn):
+                facts["seconds"] = round(facts["seconds"] - around.turn.waited, 3)
+            send((Made if is_last else Part)(task.number, path, facts))
     except (CogvaeError, OSError, MemoryError) as error:
         send(_failure(task, error, unexpected=False))
     except Exception as error:  # noqa: BLE001 - a thread's boundary: the supervisor decides what it means
         send(_failure(task, error, unexpected=_is_of_device(error)))
-    else:
-        send(Made(task.number, path, facts))
 
 
 def _is_of_device(error: Exception) -> bool:
