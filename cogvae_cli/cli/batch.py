@@ -26,12 +26,12 @@ _EVERY = 30.0  # seconds between two lines about the progress, where there is no
 _FAULTS = 20  # failures that are told one by one
 
 OutDir = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--out-dir",
         metavar="DIR",
         rich_help_panel=_MANY,
-        help="Write an output for every input below this folder, which mirrors the tree of the inputs.",
+        help="Write an output for every input below this folder or URL, which mirrors the tree of the inputs.",
     ),
 ]
 
@@ -158,7 +158,7 @@ def with_ray_address(arguments: Sequence[str]) -> list[str]:
 class Many:
     """What was asked for in the panel of many clips."""
 
-    out_dir: Path | None
+    out_dir: str | None
     recursive: bool
     root: str | None
     path_column: str | None

@@ -5,8 +5,7 @@ This process supervises: it lists, judges, names and records, and never touches 
 
 from __future__ import annotations
 
-import os
-import re
+import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -14,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cogvae_cli.errors import OutputError, UsageError
+from cogvae_cli.io.remote import is_url
 from cogvae_cli.model.config import DEFAULT_MODEL
+from cogvae_cli.pipeline.batch_home import home_of
 from cogvae_cli.pipeline.batch_messages import Kind
 from cogvae_cli.pipeline.batch_options import BatchOptions, suffix_of
 from cogvae_cli.pipeline.batch_plan import Plan
@@ -34,7 +34,8 @@ class BatchJob:
     kind: Kind
     inputs: Sequence[str]
     """Files, folders, patterns, lists (.txt) and tables (.csv, .tsv, .jsonl)."""
-    out: Path
+    out: str | Path
+    """A folder, or the URL of one."""
     model: str | None = None
     options: EncodeOptions | DecodeOptions = field(default_factory=EncodeOptions)
     batch: BatchOptions = field(default_factory=BatchOptions)
@@ -55,7 +56,7 @@ def encode_batch(
     batch writes to it, and what loading the model raises.
     """
     names = [str(one) for one in inputs]
-    return run_batch(BatchJob("encode", names, Path(out), model, options or EncodeOptions(), batch or BatchOptions()))
+    return run_batch(BatchJob("encode", names, out, model, options or EncodeOptions(), batch or BatchOptions()))
 
 
 def decode_batch(
@@ -68,20 +69,16 @@ def decode_batch(
 ) -> BatchResult:
     """Decodes many latents files into videos below the folder `out`; as `encode_batch` otherwise."""
     names = [str(one) for one in inputs]
-    return run_batch(BatchJob("decode", names, Path(out), model, options or DecodeOptions(), batch or BatchOptions()))
+    return run_batch(BatchJob("decode", names, out, model, options or DecodeOptions(), batch or BatchOptions()))
 
 
 def run_batch(job: BatchJob, progress: BatchProgress | None = None) -> BatchResult:
     """Runs a batch to its end. Raises as `encode_batch`."""
     start = time.monotonic()
     progress = progress or BatchProgress()
-    out, suffix = Path(os.path.abspath(job.out)), suffix_of(job.options)  # noqa: PTH100 - links stay, ".." goes
-    if re.match(r"[a-z][a-z0-9+.-]+:/", str(job.out)):
-        raise UsageError(f"{job.out}: outputs can't be written to a URL", "mount the bucket, and name the folder")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: can't be made ({error.strerror})") from error
+    suffix, url = suffix_of(job.options), str(job.out) if is_url(str(job.out)) else None
+    job = dataclasses.replace(job, batch=dataclasses.replace(job.batch, store=url))
+    out = home_of(url, Path(job.out))
     with ExitStack() as stack:
         records = stack.enter_context(Records(out, job.batch, progress))
         clips = _listed(job, out)
@@ -90,14 +87,14 @@ def run_batch(job: BatchJob, progress: BatchProgress | None = None) -> BatchResu
         progress.begin(plan.count)
         stack.callback(progress.end)
         run = Run(job, out, plan, records)
-        records.log(f"{job.kind}: {plan.count} clips into {out}")
+        records.log(f"{job.kind}: {plan.count} clips into {job.out}")
         run.go()
         counts, failures = records.counts, records.settle()
     return BatchResult(
         kind=job.kind,
-        out=out,
-        manifest=out / job.batch.manifest,
-        failures=failures,
+        out=str(out) if url is None else url,
+        manifest=str(out / job.batch.manifest) if url is None else f"{url}/{job.batch.manifest}",
+        failures=None if failures is None else str(failures) if url is None else f"{url}/{failures.name}",
         clips=run.count,
         counts=counts,
         seconds=time.monotonic() - start,

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cogvae_cli.errors import CogvaeError, UsageError
 from cogvae_cli.io.fingerprint import sha256_of, stamp_of
 from cogvae_cli.io.remote import fetch, is_url
+from cogvae_cli.io.store import Store
 from cogvae_cli.pipeline.batch_messages import Job, Task
 from cogvae_cli.pipeline.batch_options import mirrored
+from cogvae_cli.pipeline.batch_plan import window_name
 from cogvae_cli.pipeline.convert import convert_file
 from cogvae_cli.pipeline.convert_plan import ConvertOptions
 from cogvae_cli.pipeline.decode import DecodeOptions, decode_clip
@@ -49,9 +51,24 @@ class ClipMaker(abc.ABC):
 
 def maker_for(job: Job, progress: Progress) -> ClipMaker:
     """Loads the model, if the job names one. Raises ModelError, HubError and UsageError."""
-    if job.kind == "encode":
-        return _Encoder(job, progress)
-    return _Decoder(job, progress)
+    maker = _Encoder(job, progress) if job.kind == "encode" else _Decoder(job, progress)
+    return maker if job.store is None else _Uploader(maker, Store(job.store))
+
+
+class _Uploader(ClipMaker):
+    """Puts what another one makes into a store at once; nothing of it stays here."""
+
+    def __init__(self, maker: ClipMaker, store: Store) -> None:
+        self._maker, self._store = maker, store
+
+    def make(self, task: Task, around: Surroundings) -> Iterator[Found]:
+        for made, facts, is_last in self._maker.make(task, around):
+            name = task.output if "start_frame" not in facts else window_name(task.output, facts["start_frame"])
+            around.progress.phase("uploading")
+            self._store.put(made, name, overwrite=task.overwrite)
+            made.unlink()
+            del facts["output_mtime_ns"]
+            yield made, facts | (self._store.stamp(name) or {}), is_last
 
 
 class _Encoder(ClipMaker):

@@ -16,6 +16,7 @@ from cogvae_cli.pipeline.encode import EncodeOptions
 
 if TYPE_CHECKING:
     from cogvae_cli.io.latents_header import LatentsHeader
+    from cogvae_cli.io.store import Store
     from cogvae_cli.pipeline.batch_plan import Clip
 
 Row = Mapping[str, Any]
@@ -45,19 +46,21 @@ class Judge:
         out: Path,
         identity: str | None,
         batch: BatchOptions,
+        store: Store | None = None,
     ) -> None:
         """`settings` is the hash of the options; `identity` the model's, None where each file names its own."""
         self._options, self._settings = options, settings
         self._out, self._identity, self._verify = out, identity, batch.verify
         self._in_shards = batch.shards is not None
+        self._store = store
 
     def judge(self, clip: Clip, row: Row | None) -> Judgement | None:
         """What is to be done about a clip's output; None where there is none. `row` is the manifest's."""
         if row is not None and row.get("status") != "done":
             row = None
         stamp = self._output_stamp(clip, row)
-        if stamp is None:
-            return None
+        if stamp is None or (row is None and self._store is not None):
+            return None  # in a store, what has no row is compared with what is made
         if row is None:
             return self._by_header(clip, self._out / clip.output)
         fault = self._fault_of_making(row, self._out / clip.output)
@@ -71,8 +74,10 @@ class Judge:
         changed = {name: value for name, value in {**stamp, **source}.items() if row.get(name) != value}
         return Judgement(fault, {**row, **changed} if changed and fault is None else None)
 
-    def _output_stamp(self, clip: Clip, row: Row | None) -> dict[str, int] | None:
+    def _output_stamp(self, clip: Clip, row: Row | None) -> dict[str, Any] | None:
         """The output's size and time; None where there is none. What a row has in a shard can't have changed alone."""
+        if self._store is not None:
+            return None if row is None else self._store.stamp(clip.output)
         if self._in_shards:
             return {} if row is not None and is_in_shard(self._out, row) else None
         try:
@@ -91,8 +96,11 @@ class Judge:
 
     def _fault_of_bytes(self, row: Row) -> str | None:
         from cogvae_cli.io.fingerprint import sha256_of
+        from cogvae_cli.io.remote import url_sha256
 
-        if self._in_shards:
+        if self._store is not None:
+            digest = url_sha256(self._store.url_of(row["output"]))
+        elif self._in_shards:
             digest = hashlib.sha256(read_sample(self._out, row)).hexdigest()
         else:
             digest = sha256_of(self._out / row["output"])
@@ -141,7 +149,9 @@ class Judge:
         from cogvae_cli.io.latents import read_header
 
         options = self._options
-        if not isinstance(options, EncodeOptions) or options.program is not None or self._in_shards:
+        if not isinstance(options, EncodeOptions) or options.program is not None:
+            return None
+        if self._in_shards or self._store is not None:
             return None
         try:
             return self._difference(read_header(output)[0])

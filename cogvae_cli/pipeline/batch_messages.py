@@ -30,6 +30,8 @@ class Job:
     """Of the outputs."""
     threads: int
     """Clips that are worked on at a time; one of them computes."""
+    store: str | None = None
+    """The URL that outputs are put below by whoever makes them; None: they stay in `work`."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,10 @@ class Task:
     mirrored: bool = False
     first: int = 0
     """Where a video is cut into clips: the frame that the first one wanted starts with."""
+    output: str = ""
+    """Its place below the store, where there is one."""
+    overwrite: bool = False
+    """Whether it may replace what is there."""
 
 
 @dataclass(frozen=True)

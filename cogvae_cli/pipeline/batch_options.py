@@ -69,6 +69,8 @@ class BatchOptions:
     shard: Shard | None = None
     flip: bool = False
     """Give each clip a second output, of its mirror image."""
+    store: str | None = None
+    """The URL of outputs, where they have one; set by `run_batch`."""
     ray: RayOptions | None = None
     """Have a Ray cluster make the clips; None: one process of this machine."""
 
@@ -77,6 +79,8 @@ class BatchOptions:
             raise UsageError(f"a timeout of {self.timeout:g} s leaves no time", "give some minutes")
         if self.shards is not None and self.existing != "resume":
             raise UsageError("single clips of tar shards can't be replaced", "take another --out-dir")
+        if self.shards is not None and self.store is not None:
+            raise UsageError("tar shards grow, and what is in a store can't", "write them to a disk, and copy them")
         if self.verify and self.existing == "overwrite":
             raise UsageError("-y makes every output anew, so there is none to verify", "leave out -y")
 

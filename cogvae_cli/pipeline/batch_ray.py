@@ -223,6 +223,8 @@ class RayCrew:
 
     def _stored(self, event: Made | Part, content: bytes) -> Made | Part:
         """The file in the work folder of this process."""
+        if self._job.store is not None:
+            return event
         path = self._job.work / event.path.name
         path.write_bytes(content)
         facts = {**event.facts, "output_mtime_ns": path.stat().st_mtime_ns}

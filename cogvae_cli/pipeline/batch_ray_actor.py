@@ -51,6 +51,7 @@ class ClipActor:
         self._waiting: dict[int, Future[Outcome]] = {}
         self._parts: dict[int, list[tuple[Part, bytes]]] = {}
         self._notices: list[str] = []
+        self._is_stored = job.store is not None
         self._is_over = False
         self._pump = threading.Thread(target=self._work, name="cogvae-crew", daemon=True)
         self._pump.start()  # one thread for all its life: the worker dies with the thread that started it
@@ -70,7 +71,7 @@ class ClipActor:
         parts = self._parts.pop(task.number, [])
         files = [data for _, data in parts]
         last = outcome.events[-1]
-        if isinstance(last, Made):
+        if isinstance(last, Made) and not self._is_stored:
             files.append(_taken_from(last.path))
         return dataclasses.replace(outcome, events=(*(part for part, _ in parts), last)), files
 
@@ -107,7 +108,9 @@ class ClipActor:
             if isinstance(event, Noticed):
                 self._notices.append(event.text)
             elif isinstance(event, Part):
-                self._parts.setdefault(event.number, []).append((event, _taken_from(event.path)))
+                self._parts.setdefault(event.number, []).append(
+                    (event, b"" if self._is_stored else _taken_from(event.path))
+                )
             elif isinstance(event, Made | Failed):
                 self._end(event.number, event)
 

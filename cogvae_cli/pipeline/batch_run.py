@@ -69,7 +69,9 @@ class Run:
     def go(self) -> None:
         """Makes all clips, or those up to the first failure."""
         job, batch = self._job, self._job.batch
-        work = Job(job.kind, job.model, job.options, self._records.work.path, suffix_of(job.options), THREADS)
+        work = Job(
+            job.kind, job.model, job.options, self._records.work.path, suffix_of(job.options), THREADS, batch.store
+        )
         crew = _crew(work, batch)
         try:
             self._feed_and_listen(crew, self._todo())
@@ -86,7 +88,9 @@ class Run:
                 exhausted = found is False
                 if isinstance(found, _Sent):
                     self._sent[number] = found
-                    crew.submit(Task(number, found.clip.source, found.clip.mirrored, found.start or 0))
+                    clip = found.clip
+                    place = (clip.output, found.overwrite)
+                    crew.submit(Task(number, clip.source, clip.mirrored, found.start or 0, *place))
                     number += 1
             self._listen(crew, wait=exhausted or not crew.has_room)
 
@@ -104,7 +108,7 @@ class Run:
         batch = self._job.batch
         identity = None if batch.existing == "overwrite" else self._identity()
         judges = {
-            mirror: Judge(options, self._settings[mirror], self._out, identity, batch)
+            mirror: Judge(options, self._settings[mirror], self._out, identity, batch, self._records.store)
             for mirror, options in self._options.items()
         }
         for clip in self._plan:

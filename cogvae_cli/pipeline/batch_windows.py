@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from dataclasses import dataclass, field
 
 from cogvae_cli.io.manifest import Manifest
 from cogvae_cli.pipeline.batch_existing import Judge, Judgement
-from cogvae_cli.pipeline.batch_plan import Clip
+from cogvae_cli.pipeline.batch_plan import Clip, window_name
 
 
 def window_of(clip: Clip, start: int) -> Clip:
-    """The clip that starts with that frame: `a/b.npz` becomes `a/b-000049.npz`."""
-    stem, suffix = os.path.splitext(clip.output)  # noqa: PTH122 - a Path for each of millions is slow
-    return dataclasses.replace(clip, output=f"{stem}-{start:06}{suffix}")
+    """The clip that starts with that frame."""
+    return dataclasses.replace(clip, output=window_name(clip.output, start))
 
 
 @dataclass
