@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from cogvae_cli.cli.ray_address import RAY_ALONE
 from cogvae_cli.cli.terminal import print_json, print_lines, table
 from cogvae_cli.errors import UsageError
 from cogvae_cli.pipeline.batch_progress import BatchProgress
@@ -105,6 +105,13 @@ Flip = Annotated[
     ),
 ]
 
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        "--batch-size", min=1, metavar="N", rich_help_panel=_MANY, help="Encode N clips of one size together."
+    ),
+]
+
 ShardOf = Annotated[
     str | None,
     typer.Option(
@@ -136,23 +143,6 @@ RayWorkers = Annotated[
     ),
 ]
 
-_RAY_ADDRESS = re.compile(r"auto|local|[\w.\[\]:-]+:\d+|\w+://.*", re.ASCII)
-_RAY_ALONE = "default"
-
-
-def with_ray_address(arguments: Sequence[str]) -> list[str]:
-    """The command line with a value for a --ray that has none; Typer knows no option whose value can be left out.
-
-    What follows it is taken for an address only if it looks like one, else for an input.
-    """
-    end = arguments.index("--") if "--" in arguments else len(arguments)
-    given: list[str] = []
-    for place, argument in enumerate(arguments):
-        following = arguments[place + 1] if place + 1 < end else ""
-        is_alone = place < end and argument == "--ray" and _RAY_ADDRESS.fullmatch(following) is None
-        given.append(f"--ray={_RAY_ALONE}" if is_alone else argument)
-    return given
-
 
 @dataclass(frozen=True)
 class Many:
@@ -172,6 +162,7 @@ class Many:
     flip: bool = False
     ray: str | None = None
     ray_workers: int | None = None
+    batch_size: int = 1
 
     def options(self, *, overwrite: bool) -> BatchOptions:
         """The batch's options. Raises UsageError."""
@@ -193,6 +184,7 @@ class Many:
             flip=self.flip,
             shards=None if self.shards is None else ShardLimit.parse(self.shards),
             ray=self._ray(),
+            batch_size=self.batch_size,
         )
 
     def _ray(self) -> RayOptions | None:
@@ -202,7 +194,7 @@ class Many:
             if self.ray_workers is not None:
                 raise UsageError("--ray-workers is for a Ray cluster", "give --ray too")
             return None
-        return RayOptions(None if self.ray == _RAY_ALONE else self.ray, self.ray_workers)
+        return RayOptions(None if self.ray == RAY_ALONE else self.ray, self.ray_workers)
 
 
 def refuse_dry_run(*, wanted: bool) -> None:
@@ -230,6 +222,7 @@ def only_one(sources: Sequence[str], output: Path | None, many: Many) -> tuple[P
         "--flip": many.flip,
         "--ray": many.ray,
         "--ray-workers": many.ray_workers,
+        "--batch-size": many.batch_size > 1,
     }
     wrong = next((name for name, value in asked.items() if value), None)
     if wrong is not None:

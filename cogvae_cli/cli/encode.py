@@ -99,6 +99,7 @@ def encode(
     shard: batch.ShardOf = None,
     shards: batch.Shards = None,
     flip: batch.Flip = False,
+    batch_size: batch.BatchSize = 1,
     ray: batch.Ray = None,
     ray_workers: batch.RayWorkers = None,
     as_json: options.AsJson = False,
@@ -148,7 +149,9 @@ def encode(
         overwrite=overwrite,
     )
     trouble = (skip_existing, verify_existing, fail_fast, timeout, log_file)
-    many = batch.Many(out_dir, recursive, root, path_column, *trouble, shard, shards, flip, ray, ray_workers)
+    many = batch.Many(
+        out_dir, recursive, root, path_column, *trouble, shard, shards, flip, ray, ray_workers, batch_size
+    )
     model = model or DEFAULT_MODEL
     if out_dir is not None:
         batch.refuse_dry_run(wanted=dry_run)

@@ -12,7 +12,6 @@ from typing import Annotated, TextIO
 
 import typer
 
-from cogvae_cli.cli.batch import with_ray_address
 from cogvae_cli.cli.bench import bench
 from cogvae_cli.cli.compare import compare
 from cogvae_cli.cli.convert import convert
@@ -23,6 +22,7 @@ from cogvae_cli.cli.info import info
 from cogvae_cli.cli.interrupts import Terminated, signals_raise
 from cogvae_cli.cli.models import app as models
 from cogvae_cli.cli.plan import plan
+from cogvae_cli.cli.ray_address import with_ray_address
 from cogvae_cli.cli.roundtrip import roundtrip
 from cogvae_cli.cli.verify import verify
 from cogvae_cli.errors import CogvaeError

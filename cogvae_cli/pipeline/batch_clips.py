@@ -77,7 +77,7 @@ class _Encoder(ClipMaker):
             raise TypeError("encoding takes EncodeOptions and a model")
         job.options.choice()
         self._job = job
-        self._vae = obtain(job.model, job.options, progress)
+        self._vae = obtain(job.model, job.options, progress).batched(job.batch_size)
         self._options = _loaded(dataclasses.replace(job.options, overwrite=True, program=None))
         self._program = job.options.program
         self._suffix = job.suffix if self._program is None else ".npz"

@@ -10,11 +10,9 @@ from typing import Any, Literal
 from cogvae_cli.errors import CogvaeError
 from cogvae_cli.pipeline.decode import DecodeOptions
 from cogvae_cli.pipeline.encode import EncodeOptions
+from cogvae_cli.pipeline.together import WAITING as WAITING
 
 Kind = Literal["encode", "decode"]
-
-WAITING = "waiting for the device"
-"""The phase of a clip that waits for others: however long, it doesn't hang."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,8 @@ class Job:
     """Clips that are worked on at a time; one of them computes."""
     store: str | None = None
     """The URL that outputs are put below by whoever makes them; None: they stay in `work`."""
+    batch_size: int = 1
+    """Clips of one shape that are encoded together."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ Existing = Literal["resume", "skip", "overwrite"]
 _NOT_MADE_OF = {"overwrite", "force", "revision", "container", "max_pixels"}
 """Options that don't change what is in an output; of the model, its identity counts."""
 
+_MOST = 256  # clips that are encoded together
 _VIDEOS = ("mp4", "mov", "mkv", "webm", "gif")
 
 
@@ -67,6 +68,8 @@ class BatchOptions:
     shards: ShardLimit | None = None
     """Write outputs into tar files of at most that size, not into files of their own."""
     shard: Shard | None = None
+    batch_size: int = 1
+    """Clips of one shape that are encoded together."""
     flip: bool = False
     """Give each clip a second output, of its mirror image."""
     store: str | None = None
@@ -75,6 +78,8 @@ class BatchOptions:
     """Have a Ray cluster make the clips; None: one process of this machine."""
 
     def __post_init__(self) -> None:
+        if not 1 <= self.batch_size <= _MOST:
+            raise UsageError(f"a batch size of {self.batch_size} is not within 1 to {_MOST}")
         if self.timeout <= 0:
             raise UsageError(f"a timeout of {self.timeout:g} s leaves no time", "give some minutes")
         if self.shards is not None and self.existing != "resume":

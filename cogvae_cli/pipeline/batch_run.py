@@ -69,8 +69,17 @@ class Run:
     def go(self) -> None:
         """Makes all clips, or those up to the first failure."""
         job, batch = self._job, self._job.batch
+        size = batch.batch_size if job.kind == "encode" else 1
+        threads = THREADS if size == 1 else 2 * size + 2  # a group computes, and another one is read
         work = Job(
-            job.kind, job.model, job.options, self._records.work.path, suffix_of(job.options), THREADS, batch.store
+            kind=job.kind,
+            model=job.model,
+            options=job.options,
+            work=self._records.work.path,
+            suffix=suffix_of(job.options),
+            threads=threads,
+            store=batch.store,
+            batch_size=size,
         )
         crew = _crew(work, batch)
         try:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from cogvae_cli.io.windows import Cut
     from cogvae_cli.model.autoencoder import VAE
     from cogvae_cli.model.vae import Caches, EncodedChunk
+    from cogvae_cli.pipeline.together import Member
 
 
 def encode_file(
@@ -168,7 +169,9 @@ class _EncodeRun:
         self._reader = reader
         self._options = options = job.options
         self._progress = job.around.progress
-        self._turn = job.around.turn
+        self._turn, self._together = job.around.turn, job.around.together
+        self._member: Member | None = None
+        self._waited = 0.0
         self._notices = notices
         self._sha256 = job.sha256
         self._caches: Caches = None
@@ -235,10 +238,20 @@ class _EncodeRun:
         check(self._vae.prepare({"encoder": lengths}, (height, width)))
 
     def _in_turn(self, chunks: Iterable[Chunk]) -> Generator[Chunk]:
-        yield from in_turn(iter(chunks), self._turn)
-        self._caches = None  # the next clip has some of its own
+        ours = iter(chunks)
+        if self._together is None:
+            yield from in_turn(ours, self._turn)
+            self._caches = None  # the next clip has some of its own
+            return
+        for first in ours:
+            with self._together.join(self._vae, first.frames.shape, self._progress) as self._member:
+                self._waited = self._member.waited
+                yield first
+                yield from ours
 
     def _dispatch(self, chunk: Chunk) -> EncodedChunk:
+        if self._member is not None:
+            return self._member.encode(chunk.frames)
         encoded, self._caches = self._vae.encode_chunk(chunk.frames[None], self._caches)
         return encoded
 
@@ -306,7 +319,7 @@ class _EncodeRun:
             source_sha256=header.source.sha256,
             damage=self._reader.damage,
             output_bytes=size,
-            seconds=seconds,
+            seconds=seconds - self._waited,
             compile_seconds=self._compile_seconds,
         )
 
