@@ -120,3 +120,21 @@ def test_an_output_that_was_lost_or_is_another_is_seen(bucket, clips, tmp_path):
     rows = {row["output"]: row["status"] for row in json_lines(anew.stdout)[:-1]}
     assert rows["b/01.npz"] == "done"
     assert list(rows.values()).count("skipped") == len(GOOD) - 1
+
+
+def test_parts_of_a_batch_on_different_machines_are_merged(bucket, tmp_path):
+    clips = write_clips(tmp_path / "clips", {f"{number}.mp4": 18 for number in range(4)})
+    arguments = [*ENCODE, clips, "--out-dir", "s3://bucket/parts", "--window", "all", "--frames", "9", "-q"]
+    for part in ("0/2", "1/2", None):
+        shard = [] if part is None else ["--shard", part]
+        environment = os.environ | {"COGVAE_CACHE": str(tmp_path / f"machine{part}".replace("/", "-"))}
+        assert subprocess.run(command(*arguments, *shard), env=environment, check=False).returncode == 0
+        bucket.invalidate_cache()
+        names = {name.removeprefix("bucket/parts/") for name in bucket.find("bucket/parts")}
+        manifests = {name for name in names if name.startswith("manifest")}
+        wanted = {"0/2": {"manifest-0-of-2.jsonl"}, "1/2": {"manifest-0-of-2.jsonl", "manifest-1-of-2.jsonl"}}
+        assert manifests == wanted.get(part, {"manifest.jsonl"})
+    assert names - manifests == {f"{number}-{start}.npz" for number in range(4) for start in ("000000", "000009")}
+    bucket.get_file("bucket/parts/manifest.jsonl", str(tmp_path / "manifest.jsonl"))
+    rows = list(read_manifest(tmp_path / "manifest.jsonl"))
+    assert {row["output"] for row in rows if row["status"] == "done"} == names - manifests
