@@ -34,10 +34,11 @@ from cogvae_cli.io.outputs import atomic_output  # noqa: E402
 from cogvae_cli.io.video_reader import VideoReader  # noqa: E402
 from cogvae_cli.model.autoencoder import VAE  # noqa: E402
 from cogvae_cli.model.vae import Caches, EncodedChunk  # noqa: E402
-from cogvae_cli.pipeline.batch import THREADS, BatchJob, run_batch  # noqa: E402
+from cogvae_cli.pipeline.batch import BatchJob, run_batch  # noqa: E402
 from cogvae_cli.pipeline.batch_clips import maker_for  # noqa: E402
 from cogvae_cli.pipeline.batch_messages import Failed, FromWorker, Job, Task  # noqa: E402
 from cogvae_cli.pipeline.batch_progress import BatchProgress  # noqa: E402
+from cogvae_cli.pipeline.batch_run import THREADS  # noqa: E402
 from cogvae_cli.pipeline.batch_worker import work  # noqa: E402
 from cogvae_cli.pipeline.encode import EncodeOptions  # noqa: E402
 from cogvae_cli.pipeline.loading import load  # noqa: E402

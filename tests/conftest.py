@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-MARKED_FOLDERS = ("parity", "tpu", "ray", "browser", "image", "long")
+MARKED_FOLDERS = ("parity", "tpu", "ray", "stores", "browser", "image", "long")
 ON_PATH = "checkout, not installed"
 LOOPBACK = ("127.", "::1", "localhost")
 

@@ -80,3 +80,17 @@ def test_on_a_terminal_it_is_a_table(here, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "dry run: nothing is written"
     assert "clips          1" in lines
+
+
+def test_videos_that_are_cut_are_counted_as_videos(here, capsys):
+    plan = told(capsys, "--recursive", "--window", "all", "--frames", "9", "--posterior", "moments")
+    assert (plan["videos_to_cut"], plan["begun_already"]) == (3, 0)
+    assert plan["first"].startswith("a.mp4 -> a-000000.npz")
+    assert not (here / "out").exists()
+
+
+def test_a_store_is_not_asked(here, capsys, monkeypatch):
+    monkeypatch.setenv("COGVAE_CACHE", str(here / "cache"))
+    plan = told(capsys, "--recursive", "--out-dir", "memory://bucket/latents")
+    assert (plan["into"], plan["clips"], plan["to_make"]) == ("memory://bucket/latents", 3, 3)
+    assert not (here / "cache" / "batches").exists()

@@ -77,5 +77,5 @@ def test_every_example_is_told_of_and_has_a_test(root):
     scripts = {path.name for path in (root / "examples").glob("*.py")}
     told = set(re.findall(r"\(([\w]+\.py)\)", (root / "examples" / "README.md").read_text()))
     assert scripts == told
-    tests = Path(__file__).read_text()
+    tests = Path(__file__).read_text() + (root / "tests" / "ray" / "test_batch_on_ray.py").read_text()
     assert all(f'"{name}"' in tests for name in scripts)

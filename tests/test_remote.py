@@ -88,10 +88,10 @@ def test_a_url_of_an_unknown_kind_is_told():
 def test_a_worker_fetches_a_clip_and_leaves_no_copy(bucket, tmp_path):
     maker = maker_for(Job("encode", "tiny", EncodeOptions(), tmp_path / "work", ".npz", 1), Progress())
     (tmp_path / "work").mkdir()
-    made, facts = maker.make(Task(7, f"{BUCKET}/a/one.mp4"), Surroundings())
+    ((made, facts, _),) = maker.make(Task(7, f"{BUCKET}/a/one.mp4"), Surroundings())
     source = read_header(made)[0].source
     assert (source.name, source.sha256) == ("one.mp4", facts["source_sha256"])
     assert {name: facts[name] for name in ("source_bytes", "source_version")} == stamp_of(f"{BUCKET}/a/one.mp4")
     with pytest.raises(CogvaeError, match=r"^memory:///bucket/broken\.mp4: is not a video"):
-        maker.make(Task(8, f"{BUCKET}/broken.mp4"), Surroundings())
+        next(maker.make(Task(8, f"{BUCKET}/broken.mp4"), Surroundings()))
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["7.npz"]

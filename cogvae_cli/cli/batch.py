@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from cogvae_cli.cli.ray_address import RAY_ALONE
 from cogvae_cli.cli.terminal import print_dry_run, print_json, print_lines, table
 from cogvae_cli.errors import UsageError
 from cogvae_cli.pipeline.batch_progress import BatchProgress
 
 if TYPE_CHECKING:
     from cogvae_cli.pipeline.batch import BatchJob
-    from cogvae_cli.pipeline.batch_options import BatchOptions
+    from cogvae_cli.pipeline.batch_options import BatchOptions, RayOptions
     from cogvae_cli.pipeline.batch_result import BatchResult
 
 _MANY = "Many clips"
@@ -25,12 +26,12 @@ _EVERY = 30.0  # seconds between two lines about the progress, where there is no
 _FAULTS = 20  # failures that are told one by one
 
 OutDir = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--out-dir",
         metavar="DIR",
         rich_help_panel=_MANY,
-        help="Write an output for every input below this folder, which mirrors the tree of the inputs.",
+        help="Write an output for every input below this folder or URL, which mirrors the tree of the inputs.",
     ),
 ]
 
@@ -104,6 +105,13 @@ Flip = Annotated[
     ),
 ]
 
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        "--batch-size", min=1, metavar="N", rich_help_panel=_MANY, help="Encode N clips of one size together."
+    ),
+]
+
 ShardOf = Annotated[
     str | None,
     typer.Option(
@@ -114,12 +122,33 @@ ShardOf = Annotated[
     ),
 ]
 
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="[ADDRESS]",
+        rich_help_panel=_MANY,
+        help="Make the clips on a Ray cluster: HOST:PORT, auto for the one that this machine belongs to. Without an "
+        "address: RAY_ADDRESS, else a running one, else this machine by itself.",
+    ),
+]
+
+RayWorkers = Annotated[
+    int | None,
+    typer.Option(
+        "--ray-workers",
+        metavar="N",
+        rich_help_panel=_MANY,
+        help="Actors of the Ray cluster. Default: as many as it has devices for.",
+    ),
+]
+
 
 @dataclass(frozen=True)
 class Many:
     """What was asked for in the panel of many clips."""
 
-    out_dir: Path | None
+    out_dir: str | None
     recursive: bool
     root: str | None
     path_column: str | None
@@ -131,6 +160,9 @@ class Many:
     shard: str | None
     shards: str | None = None
     flip: bool = False
+    ray: str | None = None
+    ray_workers: int | None = None
+    batch_size: int = 1
 
     def options(self, *, overwrite: bool) -> BatchOptions:
         """The batch's options. Raises UsageError."""
@@ -151,7 +183,18 @@ class Many:
             shard=None if self.shard is None else Shard.parse(self.shard),
             flip=self.flip,
             shards=None if self.shards is None else ShardLimit.parse(self.shards),
+            ray=self._ray(),
+            batch_size=self.batch_size,
         )
+
+    def _ray(self) -> RayOptions | None:
+        from cogvae_cli.pipeline.batch_options import RayOptions
+
+        if self.ray is None:
+            if self.ray_workers is not None:
+                raise UsageError("--ray-workers is for a Ray cluster", "give --ray too")
+            return None
+        return RayOptions(None if self.ray == RAY_ALONE else self.ray, self.ray_workers)
 
 
 def only_one(sources: Sequence[str], output: Path | None, many: Many) -> tuple[Path, Path]:
@@ -171,6 +214,9 @@ def only_one(sources: Sequence[str], output: Path | None, many: Many) -> tuple[P
         "--shard": many.shard,
         "--shards": many.shards,
         "--flip": many.flip,
+        "--ray": many.ray,
+        "--ray-workers": many.ray_workers,
+        "--batch-size": many.batch_size > 1,
     }
     wrong = next((name for name, value in asked.items() if value), None)
     if wrong is not None:
@@ -237,6 +283,11 @@ class TerminalBatch(BatchProgress):
 
         self._bar = tqdm(total=total, unit=" clips", file=self._stream, dynamic_ncols=True, leave=False, smoothing=0.05)
         self._clip_bar = tqdm(unit=" frames", file=self._stream, dynamic_ncols=True, leave=False, position=1)
+
+    def grow(self, count: int) -> None:
+        self._total += count
+        if self._bar is not None:
+            self._bar.total = self._total
 
     def clip(self, name: str, done: int, total: int | None) -> None:
         bar = self._clip_bar

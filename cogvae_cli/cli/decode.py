@@ -69,6 +69,8 @@ def decode(
     timeout: batch.Timeout = 600.0,
     log_file: batch.LogFile = None,
     shard: batch.ShardOf = None,
+    ray: batch.Ray = None,
+    ray_workers: batch.RayWorkers = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -110,9 +112,8 @@ def decode(
         video=VideoOptions(crf, pix_fmt, codec, preset, container, audio),
         overwrite=overwrite,
     )
-    many = batch.Many(
-        out_dir, recursive, root, path_column, skip_existing, verify_existing, fail_fast, timeout, log_file, shard
-    )
+    trouble = (skip_existing, verify_existing, fail_fast, timeout, log_file)
+    many = batch.Many(out_dir, recursive, root, path_column, *trouble, shard, ray=ray, ray_workers=ray_workers)
     if out_dir is not None:
         job = BatchJob("decode", sources, out_dir, model, chosen, many.options(overwrite=overwrite))
         batch.run(job, output, dry_run=dry_run, as_json=as_json, quiet=quiet)

@@ -20,9 +20,9 @@ from cogvae_cli.cli.terminal import (
     table,
 )
 from cogvae_cli.model.config import DEFAULT_MODEL
-from cogvae_cli.pipeline.options import FramesPolicy, PosteriorKind, parse_size
+from cogvae_cli.pipeline.options import FramesPolicy, PosteriorKind, parse_size, parse_sizes
 from cogvae_cli.pipeline.results import tile_text
-from cogvae_cli.pipeline.video_options import MAX_PIXELS, ReadOptions
+from cogvae_cli.pipeline.video_options import MAX_PIXELS, ReadOptions, Window
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +68,7 @@ def encode(
     start: video.Start = None,
     duration: video.Duration = None,
     frames: video.Frames = None,
+    window: video.Windows = "first",
     stream: video.Stream = None,
     on_error: video.OnError = "fail",
     max_pixels: video.MaxPixels = MAX_PIXELS,
@@ -98,6 +99,9 @@ def encode(
     shard: batch.ShardOf = None,
     shards: batch.Shards = None,
     flip: batch.Flip = False,
+    batch_size: batch.BatchSize = 1,
+    ray: batch.Ray = None,
+    ray_workers: batch.RayWorkers = None,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
@@ -125,10 +129,10 @@ def encode(
     from cogvae_cli.pipeline.encode import EncodeOptions
     from cogvae_cli.pipeline.options import TileOptions, parse_devices
 
-    scaled_to = None if size is None else parse_size(size)
     plain = ReadOptions(fps, start, duration, frames, stream, not no_autorotate, colorspace, alpha, hdr, deinterlace)
-    shapes = tuple(parse_size(one) for one in (buckets or "").split(",") if buckets)
-    reading = replace(plain, max_pixels=max_pixels, on_error=on_error, size=scaled_to, fit=fit, buckets=shapes)
+    plain = replace(plain, max_pixels=max_pixels, on_error=on_error, window=Window.parse(window))
+    reading = replace(plain, size=None if size is None else parse_size(size), fit=fit, buckets=parse_sizes(buckets))
+    own, program = video.split_format(container)
     chosen = EncodeOptions(
         revision=revision,
         dtype=dtype,
@@ -140,25 +144,29 @@ def encode(
         seed=seed,
         frames_policy=frames_policy,
         reading=reading,
-        container=container,
+        container=own,
+        program=program,
         overwrite=overwrite,
     )
     trouble = (skip_existing, verify_existing, fail_fast, timeout, log_file)
-    many = batch.Many(out_dir, recursive, root, path_column, *trouble, shard, shards, flip)
+    many = batch.Many(
+        out_dir, recursive, root, path_column, *trouble, shard, shards, flip, ray, ray_workers, batch_size
+    )
     model = model or DEFAULT_MODEL
     if out_dir is not None:
         job = BatchJob("encode", sources, out_dir, model, chosen, many.options(overwrite=overwrite))
         batch.run(job, output, dry_run=dry_run, as_json=as_json, quiet=quiet)
         return
-    source, output = batch.only_one(sources, output, many)
-    progress = TerminalProgress(quiet=quiet)
-    if dry_run:
-        from cogvae_cli.pipeline.dry_run import plan_encode
+    clip, progress = batch.only_one(sources, output, many), TerminalProgress(quiet=quiet)
+    (_plan_one if dry_run else _encode_one)(clip, model, chosen, progress, as_json=as_json)
 
-        run = plan_encode(source, output, model=model, options=chosen, progress=progress)
-        print_dry_run(run, as_json=as_json)
-        return
-    _encode_one((source, output), model, chosen, progress, as_json=as_json)
+
+def _plan_one(
+    clip: tuple[Path, Path], model: str, chosen: EncodeOptions, progress: TerminalProgress, *, as_json: bool
+) -> None:
+    from cogvae_cli.pipeline.dry_run import plan_encode
+
+    print_dry_run(plan_encode(*clip, model=model, options=chosen, progress=progress), as_json=as_json)
 
 
 def _encode_one(

@@ -22,6 +22,7 @@ from cogvae_cli.cli.info import info
 from cogvae_cli.cli.interrupts import Terminated, signals_raise
 from cogvae_cli.cli.models import app as models
 from cogvae_cli.cli.plan import plan
+from cogvae_cli.cli.ray_address import with_ray_address
 from cogvae_cli.cli.roundtrip import roundtrip
 from cogvae_cli.cli.verify import verify
 from cogvae_cli.errors import CogvaeError
@@ -128,7 +129,7 @@ def _drop_stdout() -> None:
 def _run(arguments: list[str]) -> int:
     """Typer gives back the code of typer.Exit, 130 after Ctrl-C, and else what the command returned, which is None."""
     command = typer.main.get_command(app)
-    code = command.main(args=arguments, prog_name="cogvae", standalone_mode=False)
+    code = command.main(args=with_ray_address(arguments), prog_name="cogvae", standalone_mode=False)
     if code == INTERRUPTED:
         print("error: interrupted", file=sys.stderr)
     return code if isinstance(code, int) else 0

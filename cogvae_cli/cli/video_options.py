@@ -45,6 +45,17 @@ Duration = Annotated[
 
 Frames = Annotated[int | None, typer.Option("--frames", min=1, rich_help_panel=_READING, help="Take at most so many.")]
 
+Windows = Annotated[
+    str,
+    typer.Option(
+        "--window",
+        metavar="WHICH",
+        rich_help_panel=_READING,
+        help="Which --frames of a longer video: first, center; with --out-dir also all, every window of so many, or "
+        "every:K, one every K frames.",
+    ),
+]
+
 Stream = Annotated[
     int | None,
     typer.Option("--stream", min=0, rich_help_panel=_READING, help="Number of the video stream, as notices give it."),
@@ -154,9 +165,21 @@ Formats = Annotated[
 ]
 
 LatentsFormat = Annotated[
-    Literal["npz", "safetensors"] | None,
-    typer.Option("--format", help="The latents' container, for an output without a suffix or -. Default: npz."),
+    Literal["npz", "safetensors", "cogvideo", "finetrainers", "cogvideox-factory", "diffusers"] | None,
+    typer.Option(
+        "--format",
+        help="The latents' container, for an output without a suffix or -; with --out-dir also .pt as a program stores "
+        "them. Default: npz.",
+    ),
 ]
+
+
+def split_format(name: str | None) -> tuple[Literal["npz", "safetensors"] | None, str | None]:
+    """The container of latents, or the program in whose form they are stored."""
+    match name:
+        case "npz" | "safetensors":
+            return name, None
+    return None, name
 
 
 def split_formats(names: Sequence[str] | None) -> tuple[str | None, str | None]:

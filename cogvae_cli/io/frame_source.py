@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -157,6 +158,31 @@ class FileFrames(FrameSource):
 
     def _lack(self, reach: Reach) -> str | None:
         return shortage(self._path, self._stream, reach, self.clock.timing()[0])
+
+
+class WindowFrames(FrameSource):
+    """Some frames of another source, held in memory: those that were selected, at the rate that was asked for."""
+
+    def __init__(self, frames: Sequence[av.VideoFrame], source: FrameSource) -> None:
+        self.facts = dataclasses.replace(source.facts, declared_frames=len(frames))
+        self.clock = Clock(self.facts.tick, self.facts.rates)
+        self._frames, self._source, self._next = frames, source, 0
+
+    def peek(self) -> av.VideoFrame | None:
+        return self._frames[self._next] if self._next < len(self._frames) else None
+
+    def __next__(self) -> av.VideoFrame:
+        frame = self.peek()
+        if frame is None:
+            raise StopIteration
+        self._next += 1
+        return frame
+
+    def orientation(self, frame: av.VideoFrame) -> Orientation:
+        return self._source.orientation(frame)
+
+    def close(self) -> None:
+        """Nothing is open here."""
 
 
 def check_pixels(width: int, height: int, options: ReadOptions) -> None:

@@ -24,6 +24,36 @@ _LONGEST = 10**9  # seconds, frames and pixels of a side: beyond it somebody mis
 
 
 @dataclass(frozen=True)
+class Window:
+    """Which frames of a longer video become clips; the first ones without it."""
+
+    kind: Literal["center", "all", "every"]
+    stride: int | None = None
+    """Frames from the start of a clip to that of the next one; None: the clips touch."""
+
+    @classmethod
+    def parse(cls, text: str) -> Window | None:
+        """`first` (None), `center`, `all`, or `every:K`. Raises UsageError."""
+        if text == "first":
+            return None
+        if text == "center":
+            return cls("center")
+        if text == "all":
+            return cls("all")
+        if match := re.fullmatch(r"every:([1-9][0-9]{0,8})", text):
+            return cls("every", int(match[1]))
+        raise UsageError(f"{text!r} is no window", "give first, center, all, or every:K, a clip every K frames")
+
+    @property
+    def is_many(self) -> bool:
+        """Whether one video can become several clips."""
+        return self.kind != "center"
+
+    def __str__(self) -> str:
+        return self.kind if self.stride is None else f"{self.kind}:{self.stride}"
+
+
+@dataclass(frozen=True)
 class ReadOptions:
     """All that can be asked of a reader. Raises UsageError for values that make no sense."""
 
@@ -57,6 +87,10 @@ class ReadOptions:
     """Widths and heights to choose from, instead of one size: frames get the one of the nearest shape."""
     mirror: bool = False
     """Give the frames out with left and right exchanged."""
+    window: Window | None = None
+    """Which `frames` of a longer video are taken; None: the first ones."""
+    skip: int = 0
+    """Frames that are left out before those, as the window has it; never asked for by itself."""
 
     def __post_init__(self) -> None:
         if self.fps is not None:
@@ -70,6 +104,8 @@ class ReadOptions:
                 raise UsageError(f"{name} is {value}; at least 1 is needed")
         if self.stream is not None and self.stream < 0:
             raise UsageError(f"there is no stream {self.stream}: they are counted from 0")
+        if self.window is not None and self.frames is None:
+            raise UsageError(f"--window {self.window} needs the length of a clip", "give it with --frames, say 49")
         self._check_size()
 
     def _check_size(self) -> None:
@@ -86,6 +122,11 @@ class ReadOptions:
             raise UsageError(
                 f"{width}x{height} pixels are over the limit of {self.max_pixels:,}", "raise it with --max-pixels"
             )
+
+    @property
+    def stride(self) -> int:
+        """Frames from the start of a window to that of the next."""
+        return (self.window.stride if self.window else None) or self.frames or 1
 
     @property
     def selects(self) -> bool:

@@ -42,7 +42,7 @@ def list_url(url: str, suffixes: Sequence[str], *, recursive: bool) -> Iterator[
 
     Raises InputError where it can't be listed, UsageError where its kind of URL isn't known.
     """
-    system, path = _system_of(url)
+    system, path = system_of(url)
     with _told(url):
         if any(sign in path for sign in "*?["):
             root = posixpath.dirname(re.split(r"[*?\[]", path, maxsplit=1)[0])
@@ -62,7 +62,7 @@ def url_stamp(url: str) -> dict[str, Any]:
 
     Raises InputError.
     """
-    system, path = _system_of(url)
+    system, path = system_of(url)
     with _told(url):
         info = system.info(path)
     version = next((str(info[name]) for name in _VERSIONS if info.get(name)), None)
@@ -72,7 +72,7 @@ def url_stamp(url: str) -> dict[str, Any]:
 def url_sha256(url: str) -> str:
     """sha256 of a file's bytes. Raises InputError."""
     digest = hashlib.sha256()
-    system, path = _system_of(url)
+    system, path = system_of(url)
     with _told(url), system.open(path, "rb") as file:
         while block := file.read(_BLOCK):
             digest.update(block)
@@ -81,7 +81,7 @@ def url_sha256(url: str) -> str:
 
 def fetch(url: str, folder: Path) -> Path:
     """A copy of a file in a new folder, under its own name. Raises InputError."""
-    system, path = _system_of(url)
+    system, path = system_of(url)
     folder.mkdir()
     copy = folder / posixpath.basename(path)
     with _told(url), system.open(path, "rb") as file, copy.open("wb") as out:
@@ -90,7 +90,8 @@ def fetch(url: str, folder: Path) -> Path:
     return copy
 
 
-def _system_of(url: str) -> tuple[Any, str]:
+def system_of(url: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path in it. Raises UsageError where its kind of URL is not known."""
     import fsspec
 
     try:

@@ -58,7 +58,8 @@ def selected(frames: Iterator[Timed], options: ReadOptions, tick: Fraction | Non
     """
     span = _Span.of(options, tick)
     shown = _part(frames, span) if options.fps is None else _resampled(frames, span, options.fps, 1 / rate)
-    return shown if options.frames is None else itertools.islice(shown, options.frames)
+    end = None if options.frames is None else options.skip + options.frames
+    return itertools.islice(shown, options.skip, end) if options.skip or end is not None else shown
 
 
 @dataclasses.dataclass(frozen=True)

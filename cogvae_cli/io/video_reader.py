@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -17,10 +17,10 @@ from cogvae_cli.errors import VideoError
 from cogvae_cli.io.colours import ColourFacts
 from cogvae_cli.io.deinterlacing import deinterlaced
 from cogvae_cli.io.finishing import Finisher
-from cogvae_cli.io.frame_source import FileFrames, FrameSource
+from cogvae_cli.io.frame_source import FileFrames, FrameSource, WindowFrames
 from cogvae_cli.io.picture_sequence import PictureFrames, files_of, is_sequence
 from cogvae_cli.io.rates import snapped
-from cogvae_cli.io.read_options import ReadOptions, seconds_text
+from cogvae_cli.io.read_options import PLAIN, ReadOptions, seconds_text
 from cogvae_cli.io.selection import FrameTimes, Timed, earliest, selected
 from cogvae_cli.io.standard_streams import STDIN_NAME, is_spooled
 from cogvae_cli.io.timing import FALLBACK_RATE, Clock, Timing
@@ -63,8 +63,15 @@ class VideoReader:
     data, another size, HDR), unless the options keep what is good.
     """
 
-    def __init__(self, path: Path, options: ReadOptions | None = None) -> None:
-        """Opens the file and decodes its first frame."""
+    def __init__(
+        self,
+        path: Path,
+        options: ReadOptions | None = None,
+        *,
+        window: Sequence[av.VideoFrame] = (),
+        of: VideoReader | None = None,
+    ) -> None:
+        """Opens the file and decodes its first frame; or takes a `window`, frames that `of` has decoded."""
         self.path, self._options = path, options or ReadOptions()
         self._decoded = self._given = 0
         self._timing: Timing | None = None
@@ -74,7 +81,7 @@ class VideoReader:
         self.files = files_of(path)
         """The files that are read."""
         with _naming(self._name):
-            self._source = self._open()
+            self._source: FrameSource = self._open() if of is None else WindowFrames(window, of._source)
         try:
             with _naming(self._name):
                 self._start()
@@ -111,7 +118,7 @@ class VideoReader:
     def expected_frames(self) -> int | None:
         """How many frames will come, as far as headers tell; None where they don't."""
         options, declared = self._options, self.info.declared_frames
-        if not options.selects:
+        if not options.selects or isinstance(self._source, WindowFrames):
             return declared
         return options.frames if (options.fps, options.start, options.duration) == (None, None, None) else None
 
@@ -123,7 +130,7 @@ class VideoReader:
         """All frames, each uint8 [H W 3] of its own, in the order they are shown. Can be asked for once."""
         shown_times = Clock(self._source.facts.tick, self._source.facts.rates)
         try:
-            for frame, _ in selected(self._timed(), self._selection, self._source.facts.tick, self._rate()):
+            for frame in self.decoded():
                 pixels = self._finisher.finish(frame)
                 shown_times.add(frame.pts)
                 self._given += 1
@@ -135,6 +142,11 @@ class VideoReader:
                 raise _named(self._name, error) from error
             self.damage = error.message
         self._finish(shown_times)
+
+    def decoded(self) -> Iterator[av.VideoFrame]:
+        """The frames that were asked for, as they come from the decoder. In the place of `frames`."""
+        for frame, _ in selected(self._timed(), self._selection, self._source.facts.tick, self._rate()):
+            yield frame
 
     def chunks(self, first: int, rest: int) -> Iterator[np.ndarray]:
         """All frames as uint8 [T H W 3]: one chunk of `first` frames, then of `rest`; the last may be shorter."""
@@ -185,6 +197,8 @@ class VideoReader:
         options = self._options
         if options.start is None or options.deinterlace:  # which looks at the frame before
             return
+        if isinstance(self._source, WindowFrames):
+            return
         if not self._source.skip_to(earliest(options, self._source.facts.tick)):
             self._source.close()
             self._source = self._open()
@@ -195,7 +209,9 @@ class VideoReader:
 
     @property
     def _selection(self) -> ReadOptions:
-        """Pictures have the rate that was asked for and need no resampling."""
+        """Pictures have the rate that was asked for and need no resampling; of a window nothing is left to select."""
+        if isinstance(self._source, WindowFrames):
+            return PLAIN
         is_pictures = isinstance(self._source, PictureFrames)
         return dataclasses.replace(self._options, fps=None) if is_pictures else self._options
 
@@ -204,7 +220,8 @@ class VideoReader:
 
     def _timed(self) -> Iterator[Timed]:
         times = FrameTimes(self._source.facts.tick, self._rate(), self._first_stamp)
-        frames = deinterlaced(self._checked()) if self._options.deinterlace else self._checked()
+        is_due = self._options.deinterlace and not isinstance(self._source, WindowFrames)
+        frames = deinterlaced(self._checked()) if is_due else self._checked()
         for frame in frames:
             yield frame, times.of(frame)
 
@@ -220,8 +237,8 @@ class VideoReader:
 
     def _finish(self, shown_times: Clock) -> None:
         timing, notice = shown_times.timing()
-        if self._selection.fps is not None:
-            timing, notice = Timing(self._given, self._selection.fps, variable=False, times=None), None
+        if self._options.fps is not None and not isinstance(self._source, PictureFrames):
+            timing, notice = Timing(self._given, self._options.fps, variable=False, times=None), None
         if notice:
             self._notices.append(notice)
         if self.damage:
@@ -257,5 +274,7 @@ def asked(options: ReadOptions) -> dict[str, str]:
         "buckets": ",".join(f"{width}x{height}" for width, height in options.buckets) or None,
         "fit": None if options.size is None and not options.buckets else options.fit,
         "mirror": "yes" if options.mirror else None,
+        "window": None if options.window is None else str(options.window),
+        "start_frame": None if options.window is None else str(options.skip),
     }
     return {name: value for name, value in values.items() if value is not None}

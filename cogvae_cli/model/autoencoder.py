@@ -98,20 +98,23 @@ class VAE:
 
     def in_strips(self) -> VAE:
         """The same model, which computes in the form that is fastest on TPUs (see `strips`)."""
-        other = copy.copy(self)
-        other.form = dataclasses.replace(self.form, in_strips=True)
-        return other
+        return self._formed(dataclasses.replace(self.form, in_strips=True))
 
     def on(self, devices: Sequence[Any]) -> VAE:
         """The same model, whose frames are each computed by as many of those devices as divide their rows."""
-        other = copy.copy(self)
-        other.form = dataclasses.replace(self.form, devices=tuple(devices) if len(devices) > 1 else ())
-        return other
+        return self._formed(dataclasses.replace(self.form, devices=tuple(devices) if len(devices) > 1 else ()))
+
+    def batched(self, clips: int) -> VAE:
+        """The same model, prepared for that many clips at a time; any number can be encoded all the same."""
+        return self._formed(dataclasses.replace(self.form, batch=clips))
 
     def tiled(self, tiling: Tiling | None) -> VAE:
         """The same model, which computes big frames in those tiles. Weights are shared, on the device too."""
+        return self._formed(self.form.tiled(tiling))
+
+    def _formed(self, form: Form) -> VAE:
         other = copy.copy(self)
-        other.form = self.form.tiled(tiling)
+        other.form = form
         return other
 
     def encode(self, frames: Float[ArrayLike, "B T H W 3"]) -> Posterior:

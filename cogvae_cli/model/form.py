@@ -29,6 +29,8 @@ class Form:
     """Tiles of big frames; None computes them whole."""
     devices: tuple[Any, ...] = ()
     """The chips that share each frame or tile; none means the default device."""
+    batch: int = 1
+    """Clips that are computed together."""
 
     @classmethod
     def of(cls, config: VAEConfig, encode: Numerics, decode: Numerics, *, in_strips: bool = False) -> Form:
@@ -69,7 +71,7 @@ class Form:
         grid = self.grid(*size)
         sizes = [size] if grid is None else [(height * SPACE, width * SPACE) for height, width in grid.sizes()]
         return [
-            Program(self.network_for(part, height), length, index > 0, height, width, raw=grid is not None)
+            Program(self.network_for(part, height), length, index > 0, height, width, self.batch, grid is not None)
             for height, width in sizes
             for index, length in enumerate(lengths)
         ]

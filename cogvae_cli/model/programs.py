@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -114,14 +115,17 @@ def _shape(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
 _READY: dict[Program, tuple[Any, Figures]] = {}
 """What was compiled ahead in this process: as with jit's own cache, weights are arguments, so all models share it."""
 
+_COMPILING = threading.Lock()
+
 
 def compile_ahead(programs: Iterable[Program]) -> list[Figures]:
     """Compiles those that aren't yet, each in a thread of its own; says what the compiler says of all of them."""
     wanted = list(dict.fromkeys(programs))
-    missing = [program for program in wanted if program not in _READY]
-    with ThreadPoolExecutor(max(1, len(missing))) as pool:
-        found = list(pool.map(_compiled, [program.lower() for program in missing]))
-    _READY.update(zip(missing, found, strict=True))
+    with _COMPILING:  # who comes second finds what he wants
+        missing = [program for program in wanted if program not in _READY]
+        with ThreadPoolExecutor(max(1, len(missing))) as pool:
+            found = list(pool.map(_compiled, [program.lower() for program in missing]))
+        _READY.update(zip(missing, found, strict=True))
     return [_READY[program][1] for program in wanted]
 
 

@@ -14,10 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cogvae_cli.errors import CogvaeError, UsageError
 from cogvae_cli.io.fingerprint import sha256_of, stamp_of
 from cogvae_cli.io.remote import fetch, is_url
+from cogvae_cli.io.store import Store
 from cogvae_cli.pipeline.batch_messages import Job, Task
 from cogvae_cli.pipeline.batch_options import mirrored
+from cogvae_cli.pipeline.batch_plan import window_name
+from cogvae_cli.pipeline.convert import convert_file
+from cogvae_cli.pipeline.convert_plan import ConvertOptions
 from cogvae_cli.pipeline.decode import DecodeOptions, decode_clip
-from cogvae_cli.pipeline.encode import EncodeOptions, encode_clip
+from cogvae_cli.pipeline.encode import Cutting, EncodeOptions, encode_clip, encode_windows
+from cogvae_cli.pipeline.importing import ImportOptions
 from cogvae_cli.pipeline.models import obtain, recorded
 from cogvae_cli.pipeline.progress import Progress
 from cogvae_cli.pipeline.turns import Surroundings
@@ -25,25 +30,45 @@ from cogvae_cli.pipeline.turns import Surroundings
 if TYPE_CHECKING:
     from cogvae_cli.model.autoencoder import VAE
     from cogvae_cli.pipeline.clip_result import ClipResult
+    from cogvae_cli.pipeline.encode_result import EncodeResult
 
 Options = TypeVar("Options", EncodeOptions, DecodeOptions)
 
 _MODELS = 2  # held at a time, where files name their own; each takes device memory
 
 
+Found = tuple[Path, dict[str, Any], bool]
+"""A whole file, the fields that its row has of it, and whether it is the last one of its source."""
+
+
 class ClipMaker(abc.ABC):
     """Makes clips; from several threads at a time."""
 
     @abc.abstractmethod
-    def make(self, task: Task, around: Surroundings) -> tuple[Path, dict[str, Any]]:
-        """A whole file in the work folder, and the fields that its row has of it. Raises as encoding or decoding."""
+    def make(self, task: Task, around: Surroundings) -> Iterator[Found]:
+        """Whole files in the work folder, one where a source isn't cut. Raises as encoding or decoding."""
 
 
 def maker_for(job: Job, progress: Progress) -> ClipMaker:
     """Loads the model, if the job names one. Raises ModelError, HubError and UsageError."""
-    if job.kind == "encode":
-        return _Encoder(job, progress)
-    return _Decoder(job, progress)
+    maker = _Encoder(job, progress) if job.kind == "encode" else _Decoder(job, progress)
+    return maker if job.store is None else _Uploader(maker, Store(job.store))
+
+
+class _Uploader(ClipMaker):
+    """Puts what another one makes into a store at once; nothing of it stays here."""
+
+    def __init__(self, maker: ClipMaker, store: Store) -> None:
+        self._maker, self._store = maker, store
+
+    def make(self, task: Task, around: Surroundings) -> Iterator[Found]:
+        for made, facts, is_last in self._maker.make(task, around):
+            name = task.output if "start_frame" not in facts else window_name(task.output, facts["start_frame"])
+            around.progress.phase("uploading")
+            self._store.put(made, name, overwrite=task.overwrite)
+            made.unlink()
+            del facts["output_mtime_ns"]
+            yield made, facts | (self._store.stamp(name) or {}), is_last
 
 
 class _Encoder(ClipMaker):
@@ -52,14 +77,38 @@ class _Encoder(ClipMaker):
             raise TypeError("encoding takes EncodeOptions and a model")
         job.options.choice()
         self._job = job
-        self._vae = obtain(job.model, job.options, progress)
-        self._options = _loaded(dataclasses.replace(job.options, overwrite=True))
+        self._vae = obtain(job.model, job.options, progress).batched(job.batch_size)
+        self._options = _loaded(dataclasses.replace(job.options, overwrite=True, program=None))
+        self._program = job.options.program
+        self._suffix = job.suffix if self._program is None else ".npz"
 
-    def make(self, task: Task, around: Surroundings) -> tuple[Path, dict[str, Any]]:
-        made, stamp = self._job.work / f"{task.number}{self._job.suffix}", stamp_of(task.source)
+    def make(self, task: Task, around: Surroundings) -> Iterator[Found]:
+        stamp = stamp_of(task.source)
         options = mirrored(self._options) if task.mirrored else self._options
         with _local(task, self._job.work) as source:
-            result = encode_clip(source, made, model=self._vae, options=options, around=around)
+            if not options.cuts:
+                made = self._place(f"{task.number}")
+                result = encode_clip(source, made, model=self._vae, options=options, around=around)
+                yield *self._finished(result, stamp), True
+                return
+            cutting = Cutting(lambda start: self._place(f"{task.number}-{start}"), task.first)
+            cuts = encode_windows(source, cutting, model=self._vae, options=options, around=around)
+            for result, cut, is_last in cuts:
+                made, facts = self._finished(result, stamp)
+                yield made, facts | {"start_frame": cut.start, "is_last_window": is_last}, is_last
+
+    def _place(self, name: str) -> Path:
+        return self._job.work / f"{name}{self._suffix}"
+
+    def _finished(self, result: EncodeResult, stamp: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+        """The file in the form that is wanted, and its row's fields."""
+        made = result.output
+        if self._program is not None:
+            made = made.with_suffix(self._job.suffix)
+            about = ImportOptions(format=self._program)
+            done = convert_file(result.output, made, options=ConvertOptions(foreign=about, overwrite=True))
+            result.output.unlink()
+            result = dataclasses.replace(result, notices=(*result.notices, *done.notices))
         facts = _facts(result, made) | stamp | {"source_sha256": result.source_sha256}
         return made, facts | ({"damage": result.damage} if result.damage else {})
 
@@ -77,13 +126,13 @@ class _Decoder(ClipMaker):
         if job.model is not None:
             self._vae(job.model, job.options.revision)
 
-    def make(self, task: Task, around: Surroundings) -> tuple[Path, dict[str, Any]]:
+    def make(self, task: Task, around: Surroundings) -> Iterator[Found]:
         made, stamp = self._job.work / f"{task.number}{self._job.suffix}", stamp_of(task.source)
         with _local(task, self._job.work) as source:
             vae = self._model_of(source)
             result = decode_clip(source, made, model=vae, options=_loaded(self._asked), around=around)
             sha256 = sha256_of(source)
-        return made, _facts(result, made) | stamp | {"source_sha256": sha256}
+        yield made, _facts(result, made) | stamp | {"source_sha256": sha256}, True
 
     def _model_of(self, source: Path) -> VAE | None:
         """The model of the job, or the one that the file names; None for a foreign file, which names none."""
@@ -136,7 +185,7 @@ def _facts(result: ClipResult, made: Path) -> dict[str, Any]:
         "width": result.width,
         "height": result.height,
         "latents_shape": list(result.latents_shape),
-        "output_bytes": result.output_bytes,
+        "output_bytes": made.stat().st_size,
         "output_mtime_ns": made.stat().st_mtime_ns,
         "sha256": sha256_of(made),
         "model": result.model.name,

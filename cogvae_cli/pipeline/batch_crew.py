@@ -17,11 +17,13 @@ from cogvae_cli.pipeline.batch_messages import (
     Advanced,
     Beat,
     Broken,
+    Event,
     Failed,
     FromWorker,
     Job,
     Made,
     Noticed,
+    Part,
     Phase,
     Ready,
     Task,
@@ -97,7 +99,7 @@ class Crew:
         """Gives the worker a clip; only where there is room."""
         self._send(_Flight(task))
 
-    def events(self, timeout: float) -> Iterator[Made | Failed | Advanced | Phase | Noticed]:
+    def events(self, timeout: float) -> Iterator[Event]:
         """What happened, waiting for at most that many seconds. A clip is over with Made or Failed."""
         worker = self._worker
         if worker is None:
@@ -153,7 +155,7 @@ class Crew:
         flight.retries += 1
         self._send(flight)
 
-    def _taken(self, message: FromWorker) -> Iterator[Made | Failed | Advanced | Phase | Noticed]:
+    def _taken(self, message: FromWorker) -> Iterator[Event]:
         if isinstance(message, Ready):
             self._is_up, self._dead_starts = True, 0
             self._start_clocks()  # before, the worker was on its way up
@@ -172,7 +174,7 @@ class Crew:
                 self._note(self._flights[message.number], message)
             yield message
 
-    def _note(self, flight: _Flight, message: Phase | Advanced) -> None:
+    def _note(self, flight: _Flight, message: Phase | Advanced | Part) -> None:
         flight.moved = time.monotonic()
         if isinstance(message, Phase):
             flight.phase = message.name

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from cogvae_cli.pipeline.batch import BatchJob, listed, out_of
+from cogvae_cli.pipeline.batch import BatchJob, listed
+from cogvae_cli.pipeline.batch_home import place_of, url_of
 from cogvae_cli.pipeline.batch_options import Existing, suffix_of
-from cogvae_cli.pipeline.batch_plan import Plan
+from cogvae_cli.pipeline.batch_plan import Plan, window_name
 from cogvae_cli.pipeline.dry_run import DryRun, model_text
+from cogvae_cli.pipeline.encode import EncodeOptions
 
 _SHOWN = 3
 
@@ -24,19 +26,22 @@ def plan_batch(job: BatchJob) -> DryRun:
 
     Outputs that are there are counted, not judged: that reads sources and weights.
     """
-    out, suffix, batch = out_of(job), suffix_of(job.options), job.batch
-    known = _in_shards(out) if batch.shards is not None else None
-    there, first = 0, []
+    url, suffix, batch = url_of(job.out), suffix_of(job.options), job.batch
+    out, cuts = place_of(url, job.out), isinstance(job.options, EncodeOptions) and job.options.cuts
+    known = _known(out, in_shards=batch.shards is not None) if url or cuts or batch.shards is not None else None
+    there = 0
+    first: list[str] = []
     with Plan(listed(job, out), out, suffix, batch.shard, flip=batch.flip) as plan:
         for clip in plan:
-            there += clip.output in known if known is not None else (out / clip.output).exists()
+            output = window_name(clip.output, 0) if cuts else clip.output
+            there += output in known if known is not None else (out / output).exists()
             if len(first) < _SHOWN:
-                first.append(f"{clip.relative} -> {clip.output}")
+                first.append(f"{clip.relative} -> {output}")
         facts = {
-            "into": str(out),
-            "clips": plan.count,
-            "to_make": plan.count - there,
-            "there_already": there,
+            "into": url or str(out),
+            "videos_to_cut" if cuts else "clips": plan.count,
+            "to_make": None if cuts else plan.count - there,
+            "begun_already" if cuts else "there_already": there,
             "which_are": _FATE[batch.existing] if there else None,
             "first": "; ".join(first) or None,
             "manifest": batch.manifest,
@@ -45,12 +50,12 @@ def plan_batch(job: BatchJob) -> DryRun:
     return DryRun(job.kind, facts, (), ())
 
 
-def _in_shards(out: Path) -> set[str]:
-    """The outputs that tar shards hold already."""
+def _known(out: Path, *, in_shards: bool) -> set[str]:
+    """The outputs that manifests here tell of: in tar shards, in a store, or cut of videos."""
     from cogvae_cli.io.manifest import read_manifest
 
     rows = (row for path in sorted(out.glob("manifest*.jsonl")) for row in read_manifest(path))
-    return {row["output"] for row in rows if row.get("status") == "done" and "shard" in row}
+    return {row["output"] for row in rows if row.get("status") == "done" and ("shard" in row or not in_shards)}
 
 
 def _model(job: BatchJob) -> str:

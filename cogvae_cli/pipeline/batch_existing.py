@@ -16,12 +16,13 @@ from cogvae_cli.pipeline.encode import EncodeOptions
 
 if TYPE_CHECKING:
     from cogvae_cli.io.latents_header import LatentsHeader
+    from cogvae_cli.io.store import Store
     from cogvae_cli.pipeline.batch_plan import Clip
 
 Row = Mapping[str, Any]
 
 _READING = ("fps", "start", "duration", "frames", "stream", "autorotate", "colorspace", "deinterlace", "size", "fit")
-_ASKED = (*_READING, "buckets", "mirror", "dtype", "tile", "tile_overlap", "tile_layout")
+_ASKED = (*_READING, "buckets", "mirror", "window", "dtype", "tile", "tile_overlap", "tile_layout")
 """Settings that a latents file's header records as they were asked for."""
 
 
@@ -35,6 +36,16 @@ class Judgement:
     """A new row for the manifest: of an output that can stay, but had none, or has new time stamps."""
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """Where a batch's outputs lie."""
+
+    folder: Path
+    """Of the manifest too."""
+    store: Store | None = None
+    """The store that has them instead; the folder has the manifest then."""
+
+
 class Judge:
     """Judges the outputs that some options make."""
 
@@ -42,22 +53,23 @@ class Judge:
         self,
         options: EncodeOptions | DecodeOptions,
         settings: str,
-        out: Path,
+        outputs: Outputs,
         identity: str | None,
         batch: BatchOptions,
     ) -> None:
         """`settings` is the hash of the options; `identity` the model's, None where each file names its own."""
         self._options, self._settings = options, settings
-        self._out, self._identity, self._verify = out, identity, batch.verify
+        self._out, self._identity, self._verify = outputs.folder, identity, batch.verify
         self._in_shards = batch.shards is not None
+        self._store = outputs.store
 
     def judge(self, clip: Clip, row: Row | None) -> Judgement | None:
         """What is to be done about a clip's output; None where there is none. `row` is the manifest's."""
         if row is not None and row.get("status") != "done":
             row = None
         stamp = self._output_stamp(clip, row)
-        if stamp is None:
-            return None
+        if stamp is None or (row is None and self._store is not None):
+            return None  # in a store, what has no row is compared with what is made
         if row is None:
             return self._by_header(clip, self._out / clip.output)
         fault = self._fault_of_making(row, self._out / clip.output)
@@ -71,8 +83,10 @@ class Judge:
         changed = {name: value for name, value in {**stamp, **source}.items() if row.get(name) != value}
         return Judgement(fault, {**row, **changed} if changed and fault is None else None)
 
-    def _output_stamp(self, clip: Clip, row: Row | None) -> dict[str, int] | None:
+    def _output_stamp(self, clip: Clip, row: Row | None) -> dict[str, Any] | None:
         """The output's size and time; None where there is none. What a row has in a shard can't have changed alone."""
+        if self._store is not None:
+            return None if row is None else self._store.stamp(clip.output)
         if self._in_shards:
             return {} if row is not None and is_in_shard(self._out, row) else None
         try:
@@ -91,8 +105,11 @@ class Judge:
 
     def _fault_of_bytes(self, row: Row) -> str | None:
         from cogvae_cli.io.fingerprint import sha256_of
+        from cogvae_cli.io.remote import url_sha256
 
-        if self._in_shards:
+        if self._store is not None:
+            digest = url_sha256(self._store.url_of(row["output"]))
+        elif self._in_shards:
             digest = hashlib.sha256(read_sample(self._out, row)).hexdigest()
         else:
             digest = sha256_of(self._out / row["output"])
@@ -111,7 +128,7 @@ class Judge:
         from cogvae_cli.io.fingerprint import sha256_of
         from cogvae_cli.io.latents import open_latents
 
-        if not isinstance(self._options, EncodeOptions):
+        if not isinstance(self._options, EncodeOptions) or self._options.program is not None:
             return Judgement("the manifest doesn't know it")
         try:
             with open_latents(output) as reader:
@@ -140,7 +157,10 @@ class Judge:
         """Which setting differs, where the output says it."""
         from cogvae_cli.io.latents import read_header
 
-        if not isinstance(self._options, EncodeOptions) or self._in_shards:
+        options = self._options
+        if not isinstance(options, EncodeOptions) or options.program is not None:
+            return None
+        if self._in_shards or self._store is not None:
             return None
         try:
             return self._difference(read_header(output)[0])

@@ -10,11 +10,9 @@ from typing import Any, Literal
 from cogvae_cli.errors import CogvaeError
 from cogvae_cli.pipeline.decode import DecodeOptions
 from cogvae_cli.pipeline.encode import EncodeOptions
+from cogvae_cli.pipeline.together import WAITING as WAITING
 
 Kind = Literal["encode", "decode"]
-
-WAITING = "waiting for the device"
-"""The phase of a clip that waits for others: however long, it doesn't hang."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,10 @@ class Job:
     """Of the outputs."""
     threads: int
     """Clips that are worked on at a time; one of them computes."""
+    store: str | None = None
+    """The URL that outputs are put below by whoever makes them; None: they stay in `work`."""
+    batch_size: int = 1
+    """Clips of one shape that are encoded together."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ class Task:
     number: int
     source: str
     mirrored: bool = False
+    first: int = 0
+    """Where a video is cut into clips: the frame that the first one wanted starts with."""
+    output: str = ""
+    """Its place below the store, where there is one."""
+    overwrite: bool = False
+    """Whether it may replace what is there."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,15 @@ class Made:
 
 
 @dataclass(frozen=True)
+class Part:
+    """One of several clips of a video is whole, in the work folder; others follow, the last one as Made."""
+
+    number: int
+    path: Path
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Failed:
     """A clip couldn't be done. `unexpected`: by a fault that may have left the worker unsound."""
 
@@ -107,4 +124,7 @@ class Failed:
 
 
 ToWorker = Job | Task
-FromWorker = Ready | Broken | Beat | Phase | Advanced | Noticed | Made | Failed
+FromWorker = Ready | Broken | Beat | Phase | Advanced | Noticed | Part | Made | Failed
+
+Event = Phase | Advanced | Noticed | Part | Made | Failed
+"""Of these, what is about clips."""

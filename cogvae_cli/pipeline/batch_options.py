@@ -21,7 +21,28 @@ Existing = Literal["resume", "skip", "overwrite"]
 _NOT_MADE_OF = {"overwrite", "force", "revision", "container", "max_pixels"}
 """Options that don't change what is in an output; of the model, its identity counts."""
 
+_MOST = 256  # clips that are encoded together
 _VIDEOS = ("mp4", "mov", "mkv", "webm", "gif")
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """The Ray cluster that makes the clips of a batch."""
+
+    address: str | None = None
+    """`HOST:PORT`, or `auto` for the one that this machine belongs to.
+    None: the environment's RAY_ADDRESS, else one that runs on this machine, else a new one of this machine alone."""
+    workers: int | None = None
+    """Actors; None: as many as the cluster has slots for, while it grows."""
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"{self.workers} actors make no clip", "give a number from 1 with --ray-workers")
+        if self.address is not None and "://" in self.address:
+            raise UsageError(
+                f"{self.address}: a batch isn't run through Ray's client, which loses it with the connection",
+                "run the command on a node of the cluster: ray job submit -- cogvae encode ... --ray auto",
+            )
 
 
 @dataclass(frozen=True)
@@ -47,14 +68,24 @@ class BatchOptions:
     shards: ShardLimit | None = None
     """Write outputs into tar files of at most that size, not into files of their own."""
     shard: Shard | None = None
+    batch_size: int = 1
+    """Clips of one shape that are encoded together."""
     flip: bool = False
     """Give each clip a second output, of its mirror image."""
+    store: str | None = None
+    """The URL of outputs, where they have one; set by `run_batch`."""
+    ray: RayOptions | None = None
+    """Have a Ray cluster make the clips; None: one process of this machine."""
 
     def __post_init__(self) -> None:
+        if not 1 <= self.batch_size <= _MOST:
+            raise UsageError(f"a batch size of {self.batch_size} is not within 1 to {_MOST}")
         if self.timeout <= 0:
             raise UsageError(f"a timeout of {self.timeout:g} s leaves no time", "give some minutes")
         if self.shards is not None and self.existing != "resume":
             raise UsageError("single clips of tar shards can't be replaced", "take another --out-dir")
+        if self.shards is not None and self.store is not None:
+            raise UsageError("tar shards grow, and what is in a store can't", "write them to a disk, and copy them")
         if self.verify and self.existing == "overwrite":
             raise UsageError("-y makes every output anew, so there is none to verify", "leave out -y")
 
@@ -73,6 +104,8 @@ def suffix_of(options: EncodeOptions | DecodeOptions) -> str:
     """What outputs are named. Raises UsageError for what a batch can't write."""
     if isinstance(options, EncodeOptions):
         names = {kind: suffix for suffix, kind in KINDS.items()}
+        if options.program is not None:
+            return ".pt"
         return names[options.container or "npz"]
     container = options.video.container or "mp4"
     if container not in _VIDEOS:

@@ -131,6 +131,12 @@ class Plan:
                 )
 
 
+def window_name(output: str, start: int) -> str:
+    """Of the clip that starts with that frame: `a/b.npz` becomes `a/b-000049.npz`."""
+    stem, suffix = os.path.splitext(output)  # noqa: PTH122 - a Path for each of millions is slow
+    return f"{stem}-{start:06}{suffix}"
+
+
 def _named(listed: Listed, suffix: str, *, mirrored: bool) -> Clip:
     """Only a suffix that says what a file is gives way: `shot.01`, a folder of pictures, becomes `shot.01.npz`."""
     place = os.path.normpath(listed.relative)

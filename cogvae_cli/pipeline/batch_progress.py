@@ -15,6 +15,9 @@ class BatchProgress:
     def begin(self, total: int) -> None:
         """All clips are listed."""
 
+    def grow(self, count: int) -> None:
+        """There are so many clips more: a video was cut into several."""
+
     def clip(self, name: str, done: int, total: int | None) -> None:
         """Frames of a clip that are done; `total` is None where it isn't known."""
 

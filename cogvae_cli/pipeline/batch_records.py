@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,8 +14,10 @@ from cogvae_cli.errors import OutputError
 from cogvae_cli.io.failures import FailureList
 from cogvae_cli.io.log_file import LogFile
 from cogvae_cli.io.manifest import Manifest, Row, read_manifest
+from cogvae_cli.io.store import Store
 from cogvae_cli.io.tar_shards import ShardWriter
 from cogvae_cli.io.work_folder import WorkFolder
+from cogvae_cli.pipeline.batch_home import fetch_manifests
 from cogvae_cli.pipeline.batch_messages import Kind
 from cogvae_cli.pipeline.batch_options import BatchOptions
 from cogvae_cli.pipeline.batch_progress import BatchProgress
@@ -24,6 +27,7 @@ from cogvae_cli.pipeline.results import SCHEMA_VERSION
 if TYPE_CHECKING:
     from cogvae_cli.pipeline.batch_plan import Clip
 
+_SENDING = 60.0  # seconds between two times that a store gets the manifest
 _LEAST_SPACE = 2**20  # bytes; with less on the disk no clip can succeed, and the batch ends
 
 
@@ -35,7 +39,11 @@ class Records:
         self.counts = Counts()
         self.first_error: str | None = None
         self._has_changed = False
+        self.store = None if batch.store is None else Store(batch.store)
+        self._names = (batch.manifest, batch.failures)
+        self._sent = time.monotonic()
         with ExitStack() as stack:
+            self._merged = [] if self.store is None else fetch_manifests(self.store, out, batch)
             self._log = stack.enter_context(LogFile(batch.log_file))
             self.manifest = stack.enter_context(Manifest(out / batch.manifest))
             if self.manifest.unreadable:
@@ -88,7 +96,11 @@ class Records:
 
         Raises OutputExistsError, and OutputError where it can't have it, before any row is added.
         """
-        if self._tar is None:
+        if self.store is not None:  # who made it put it there
+            self.manifest.append(row)
+            if time.monotonic() - self._sent > _SENDING:
+                self._send(self.store, self._names[0])
+        elif self._tar is None:
             self.work.place(made, row, overwrite=overwrite)
             self.work.enter(row)
         else:
@@ -147,9 +159,27 @@ class Records:
         there_are = self._failures.replace(self._failed_rows(), self.work.path / "failed.jsonl")
         if self.manifest.replaced or self.manifest.unreadable:
             self.manifest.compact(self.work.path / "manifest.jsonl")
+        if self.store is not None:
+            self._send_all(self.store)
         counts = self.counts
         self.log(f"ended: {counts.done} done, {counts.skipped} skipped, {counts.failed} failed")
         return self._failures.path if there_are else None
+
+    def _send(self, store: Store, name: str) -> None:
+        """Has the store hold what a file is now."""
+        self._sent = time.monotonic()
+        store.put(self._out / name, name, overwrite=True)
+
+    def _send_all(self, store: Store) -> None:
+        manifest, failures = self._names
+        self._send(store, manifest)
+        if (self._out / failures).exists():
+            self._send(store, failures)
+        else:
+            store.remove(failures)
+        for name in self._merged:
+            store.remove(name)
+            store.remove(name.replace("manifest", "failed", 1))
 
     def _failed_rows(self) -> Iterator[Row]:
         yield from (row for row in self.manifest.rows() if row.get("status") == "failed")

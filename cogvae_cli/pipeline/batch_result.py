@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from cogvae_cli.errors import CogvaeError
@@ -34,9 +33,10 @@ class BatchResult:
     """What became of a batch."""
 
     kind: str
-    out: Path
-    manifest: Path
-    failures: Path | None
+    out: str
+    """The folder, or its URL."""
+    manifest: str
+    failures: str | None
     """The list of clips that failed; None where none did."""
     clips: int
     counts: Counts
@@ -49,9 +49,9 @@ class BatchResult:
             "schema_version": SCHEMA_VERSION,
             "kind": "summary",
             "job": self.kind,
-            "out_dir": str(self.out),
-            "manifest": str(self.manifest),
-            "failures": None if self.failures is None else str(self.failures),
+            "out_dir": self.out,
+            "manifest": self.manifest,
+            "failures": self.failures,
             "clips": self.clips,
             **vars(self.counts),
             "seconds": round(self.seconds, 3),

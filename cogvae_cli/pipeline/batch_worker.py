@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from multiprocessing.connection import Connection
 from types import TracebackType
 
@@ -29,11 +30,13 @@ from cogvae_cli.pipeline.batch_messages import (
     Job,
     Made,
     Noticed,
+    Part,
     Phase,
     Ready,
     Task,
 )
 from cogvae_cli.pipeline.progress import Progress
+from cogvae_cli.pipeline.together import Together
 from cogvae_cli.pipeline.turns import Surroundings
 
 BEAT_SECONDS = 1.0
@@ -54,16 +57,28 @@ def main(descriptor: int) -> None:
         send(Broken(error))
         return
     send(Ready())
-    work(maker, iter(functools.partial(_next, connection), None), send, threads=job.threads)
+    together = Together(job.batch_size) if job.batch_size > 1 else None
+    tasks = iter(functools.partial(_next, connection), None)
+    work(maker, tasks, send, threads=job.threads, together=together)
 
 
-def work(maker: ClipMaker, tasks: Iterable[Task], send: Callable[[FromWorker], None], *, threads: int) -> None:
-    """Makes clips, as many at a time as there are threads; one of them computes. Returns when all are over."""
+def work(
+    maker: ClipMaker,
+    tasks: Iterable[Task],
+    send: Callable[[FromWorker], None],
+    *,
+    threads: int,
+    together: Together | None = None,
+) -> None:
+    """Makes clips, as many at a time as there are threads; one of them computes, or some together.
+
+    Returns when all are over.
+    """
     with ThreadPoolExecutor(threads, thread_name_prefix="cogvae-clip") as pool:
         turn = threading.Lock()
         for task in tasks:
             reporter = _Reporter(send, task.number)
-            pool.submit(_work, maker, task, Surroundings(reporter, DeviceTurn(turn, reporter)), send)
+            pool.submit(_work, maker, task, Surroundings(reporter, DeviceTurn(turn, reporter), together), send)
 
 
 def _next(connection: Connection) -> Task | None:
@@ -76,16 +91,20 @@ def _next(connection: Connection) -> Task | None:
 
 def _work(maker: ClipMaker, task: Task, around: Surroundings, send: Callable[[FromWorker], None]) -> None:
     """Makes one clip. Whatever goes wrong is told, and belongs to this clip."""
+    with nullcontext() if around.together is None else around.together.active():
+        _make(maker, task, around, send)
+
+
+def _make(maker: ClipMaker, task: Task, around: Surroundings, send: Callable[[FromWorker], None]) -> None:
     try:
-        path, facts = maker.make(task, around)
-        if isinstance(around.turn, DeviceTurn):
-            facts["seconds"] = round(facts["seconds"] - around.turn.waited, 3)
+        for path, facts, is_last in maker.make(task, around):
+            if isinstance(around.turn, DeviceTurn):
+                facts["seconds"] = round(facts["seconds"] - around.turn.waited, 3)
+            send((Made if is_last else Part)(task.number, path, facts))
     except (CogvaeError, OSError, MemoryError) as error:
         send(_failure(task, error, unexpected=False))
     except Exception as error:  # noqa: BLE001 - a thread's boundary: the supervisor decides what it means
         send(_failure(task, error, unexpected=_is_of_device(error)))
-    else:
-        send(Made(task.number, path, facts))
 
 
 def _is_of_device(error: Exception) -> bool:

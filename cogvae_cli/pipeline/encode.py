@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,55 +20,29 @@ from cogvae_cli.errors import UsageError
 from cogvae_cli.model.chunks import FRAMES, LENGTHS, latents_of, padded
 from cogvae_cli.model.config import DEFAULT_MODEL, SPACE
 from cogvae_cli.pipeline.device import Compiling, check_encoded, named_memory_errors, one_ahead
+from cogvae_cli.pipeline.encode_options import KINDS as KINDS
+from cogvae_cli.pipeline.encode_options import EncodeOptions as EncodeOptions
+from cogvae_cli.pipeline.encode_options import kind_of as kind_of
 from cogvae_cli.pipeline.encode_result import EncodeResult
 from cogvae_cli.pipeline.frames import Chunk, first_length, padded_size, padding, prepared
 from cogvae_cli.pipeline.models import obtain
-from cogvae_cli.pipeline.options import Dtype, FramesPolicy, PosteriorKind, RunOptions
-from cogvae_cli.pipeline.posterior import Choice, Taker, choose
+from cogvae_cli.pipeline.posterior import Choice, Taker
 from cogvae_cli.pipeline.progress import Notices, Progress
-from cogvae_cli.pipeline.reading import Readers, fresh_readers, timing_of
+from cogvae_cli.pipeline.reading import Readers, centred, fresh_readers, reopened, timing_of
 from cogvae_cli.pipeline.results import size_text, tiles_of
 from cogvae_cli.pipeline.stages import Prefetch, WriteBehind
 from cogvae_cli.pipeline.tile_choice import Check, compute
 from cogvae_cli.pipeline.turns import Surroundings, in_turn
-from cogvae_cli.pipeline.video_options import ReadOptions
 
 if TYPE_CHECKING:
     from cogvae_cli.io.latents import LatentsWriter
     from cogvae_cli.io.latents_header import LatentsHeader, TimingHeader
     from cogvae_cli.io.timing import Timing
     from cogvae_cli.io.video_reader import VideoReader
+    from cogvae_cli.io.windows import Cut
     from cogvae_cli.model.autoencoder import VAE
     from cogvae_cli.model.vae import Caches, EncodedChunk
-
-KINDS = {".npz": "npz", ".safetensors": "safetensors"}
-"""Containers of latents by the suffix of the output."""
-
-
-@dataclass(frozen=True)
-class EncodeOptions(RunOptions):
-    """How a video is encoded, all but the model's name."""
-
-    store_dtype: Dtype = "float32"
-    """dtype of the stored latents."""
-    scaled: bool = False
-    """Store latents times the scaling factor, as diffusion models take them."""
-    posterior: PosteriorKind = "mean"
-    seed: int | None = None
-    """Of the noise of a sample, 0 to 2^63-1; 0 unless given."""
-    frames_policy: FramesPolicy = "pad"
-    """What is done with a number of frames that is no 8k+1: repeat the last one, drop the last ones, or refuse."""
-    reading: ReadOptions = field(default_factory=ReadOptions)
-    """Which part of the video is read, and how."""
-    container: Literal["npz", "safetensors"] | None = None
-    """None: what the output's suffix says."""
-    overwrite: bool = False
-
-    def choice(self) -> Choice:
-        """What is stored of the posterior. Raises UsageError for options that don't agree."""
-        if self.scaled and self.posterior == "moments":
-            raise UsageError("moments are never scaled", "leave out --scaled, or take --posterior mean or sample")
-        return choose(self.posterior, self.seed)
+    from cogvae_cli.pipeline.together import Member
 
 
 def encode_file(
@@ -100,15 +74,63 @@ def encode_clip(
     from cogvae_cli.io.standard_streams import local
     from cogvae_cli.io.video_reader import VideoReader
 
+    if options.program is not None:
+        raise UsageError(
+            f"--format {options.program} is for many clips", "give --out-dir DIR; of one file cogvae convert makes it"
+        )
     kind = kind_of(output, options.container)
     choice, inputs = options.choice(), files_of(source)
+    if options.cuts:
+        raise UsageError(f"--window {options.reading.window} makes several clips of a video", "give --out-dir DIR")
     check_file(output, overwrite=options.overwrite, inputs=inputs)
     job = _Job(source, output, kind, choice, options, around)
-    with local(source) as path, VideoReader(path, options.reading) as reader:
-        size = padded_size(reader.info.height, reader.info.width)
-        vae, notices = obtain(model, options, around.progress), Notices(around.progress)
-        attempt = functools.partial(_attempt, job, fresh_readers(path, options.reading, reader), notices)
-        return compute(vae, options.tiles, (size, {"encoder": LENGTHS["encoder"]}), attempt, notices)
+    with local(source) as path:
+        reading = centred(path, options.reading, around.progress)
+        with VideoReader(path, reading) as reader:
+            return _encode(job, model, reader, fresh_readers(path, reading, reader))
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """Where the windows of a video go, and which of them."""
+
+    output_of: Callable[[int], Path]
+    """The file for the window that starts with that frame."""
+    first: int = 0
+    """Those that start before this frame are left out."""
+
+
+def encode_windows(
+    source: Path, cutting: Cutting, *, model: VAE, options: EncodeOptions, around: Surroundings
+) -> Iterator[tuple[EncodeResult, Cut, bool]]:
+    """Encodes the windows of a video. Gives each result, its window, and whether it is the last.
+
+    Raises as `encode_file`.
+    """
+    from cogvae_cli.io.fingerprint import sha256_of
+    from cogvae_cli.io.windows import Windows
+
+    with Windows(source, options.reading, cutting.first) as windows:
+        sha256, cuts = sha256_of(*windows.files), iter(windows)
+        cut = next(cuts, None)
+        while cut is not None:
+            output = cutting.output_of(cut.start)
+            job = _Job(source, output, kind_of(output, options.container), options.choice(), options, around, sha256)
+            with cut.open() as reader:
+                result = _encode(job, model, reader, reopened(cut, reader))
+            following = next(cuts, None)
+            if following is None and windows.damage is not None:
+                result = replace(result, damage=windows.damage)
+            yield result, cut, following is None
+            cut = following
+
+
+def _encode(job: _Job, model: str | VAE, reader: VideoReader, readers: Readers) -> EncodeResult:
+    options, around = job.options, job.around
+    size = padded_size(reader.info.height, reader.info.width)
+    vae, notices = obtain(model, options, around.progress), Notices(around.progress)
+    attempt = functools.partial(_attempt, job, readers, notices)
+    return compute(vae, options.tiles, (size, {"encoder": LENGTHS["encoder"]}), attempt, notices)
 
 
 @dataclass(frozen=True)
@@ -121,6 +143,8 @@ class _Job:
     choice: Choice
     options: EncodeOptions
     around: Surroundings
+    sha256: str | None = None
+    """Of the source, where it is known."""
 
 
 def _attempt(job: _Job, readers: Readers, notices: Notices, vae: VAE, check: Check) -> EncodeResult:
@@ -137,20 +161,6 @@ def _attempt(job: _Job, readers: Readers, notices: Notices, vae: VAE, check: Che
         return run.result(job.source, job.output, header, stored, time.perf_counter() - start)
 
 
-def kind_of(output: Path, chosen: Literal["npz", "safetensors"] | None = None) -> str:
-    """`npz` or `safetensors`: what was chosen, or what the suffix says. Raises UsageError where they don't agree."""
-    suffix = output.suffix.lower()
-    if chosen is not None:
-        if suffix in KINDS and KINDS[suffix] != chosen:
-            raise UsageError(f"{output} is named {suffix}, but {chosen} was asked for", "leave one of them out")
-        return chosen
-    if str(output) == "-":
-        return "npz"
-    if suffix not in KINDS:
-        raise UsageError(f"{output} doesn't end in {' or '.join(KINDS)}", "latents are stored in one of these")
-    return KINDS[suffix]
-
-
 class _EncodeRun:
     """One clip on its way: the network's caches, and what has been counted so far."""
 
@@ -159,8 +169,11 @@ class _EncodeRun:
         self._reader = reader
         self._options = options = job.options
         self._progress = job.around.progress
-        self._turn = job.around.turn
+        self._turn, self._together = job.around.turn, job.around.together
+        self._member: Member | None = None
+        self._waited = 0.0
         self._notices = notices
+        self._sha256 = job.sha256
         self._caches: Caches = None
         self._compile_seconds = 0.0
         self._factor = np.float32(vae.scaling_factor if options.scaled else 1.0)
@@ -175,7 +188,7 @@ class _EncodeRun:
         size = size_text(info.width, info.height)
         self._notices.tell(self._reader.notices)
         first = self._first_length()
-        sha256 = sha256_of(*self._reader.files)
+        sha256 = self._sha256 or sha256_of(*self._reader.files)
         taker = Taker(choice, sha256)
         compiling = Compiling(self._progress, size, "encoding", functools.partial(self._compile, check))
         self._progress.begin(self._reader.expected_frames)
@@ -199,10 +212,11 @@ class _EncodeRun:
     def _first_length(self) -> int:
         """Frames of the first chunk; they are counted before where the policy needs that."""
         policy = self._options.frames_policy
-        count = (
-            timing_of(self._reader.path, self._progress, self._options.reading).frames if policy == "exact" else None
-        )
-        return first_length(policy, count)
+        if policy != "exact":
+            return first_length(policy, None)
+        if self._options.cuts:  # the reader has one window, and knows
+            return first_length(policy, self._reader.expected_frames)
+        return first_length(policy, timing_of(self._reader.path, self._progress, self._options.reading).frames)
 
     def _encode(self, chunks: Iterable[Chunk], writer: LatentsWriter, taker: Taker, compiling: Compiling) -> int:
         """Returns the number of frames."""
@@ -224,10 +238,20 @@ class _EncodeRun:
         check(self._vae.prepare({"encoder": lengths}, (height, width)))
 
     def _in_turn(self, chunks: Iterable[Chunk]) -> Generator[Chunk]:
-        yield from in_turn(iter(chunks), self._turn)
-        self._caches = None  # the next clip has some of its own
+        ours = iter(chunks)
+        if self._together is None:
+            yield from in_turn(ours, self._turn)
+            self._caches = None  # the next clip has some of its own
+            return
+        for first in ours:
+            with self._together.join(self._vae, first.frames.shape, self._progress) as self._member:
+                self._waited = self._member.waited
+                yield first
+                yield from ours
 
     def _dispatch(self, chunk: Chunk) -> EncodedChunk:
+        if self._member is not None:
+            return self._member.encode(chunk.frames)
         encoded, self._caches = self._vae.encode_chunk(chunk.frames[None], self._caches)
         return encoded
 
@@ -295,7 +319,7 @@ class _EncodeRun:
             source_sha256=header.source.sha256,
             damage=self._reader.damage,
             output_bytes=size,
-            seconds=seconds,
+            seconds=seconds - self._waited,
             compile_seconds=self._compile_seconds,
         )
 

@@ -29,6 +29,11 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def parse_sizes(text: str | None) -> tuple[tuple[int, int], ...]:
+    """`720x480,480x720` to sizes; none of None. Raises UsageError."""
+    return tuple(parse_size(one) for one in text.split(",")) if text else ()
+
+
 def parse_devices(text: str) -> int | Literal["all"]:
     """`all`, or a number from 1. Raises UsageError for anything else."""
     if text == "all":

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from cogvae_cli.pipeline.progress import Progress
+from cogvae_cli.pipeline.together import Together
 
 Item = TypeVar("Item")
 
@@ -21,6 +22,8 @@ class Surroundings:
 
     progress: Progress = field(default_factory=Progress)
     turn: Turn = field(default_factory=nullcontext)
+    together: Together | None = None
+    """Where it meets others that are encoded with it, in the place of the turn."""
 
 
 def in_turn(items: Iterator[Item], turn: Turn) -> Generator[Item]:

@@ -12,6 +12,7 @@ from cogvae_cli.errors import UsageError
 from cogvae_cli.io.rates import parse_rate as parse_rate
 from cogvae_cli.io.read_options import MAX_PIXELS as MAX_PIXELS
 from cogvae_cli.io.read_options import ReadOptions as ReadOptions
+from cogvae_cli.io.read_options import Window as Window
 from cogvae_cli.io.read_options import parse_seconds as parse_seconds
 
 if TYPE_CHECKING:

@@ -1,0 +1,111 @@
+"""A Ray cluster of several nodes on this machine, in a process of its own: a fixture starts it and gives it orders.
+
+python ray_cluster.py COUNT     starts COUNT nodes of one CPU, prints the address, removes a node for each line read
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+_STORE = 100 * 2**20  # bytes of shared memory a node
+
+
+class RayCluster:
+    """The process, as tests see it."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.address = self._answer()
+        assert self.address, "the cluster didn't start: see cluster.log"
+
+    def remove_node(self) -> None:
+        """Kills all that runs on the node that came last."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("remove\n")
+        self._process.stdin.flush()
+        assert self._answer() == "removed"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def actors(self) -> list[int]:
+        """Processes that are actors of a batch."""
+        return [one for one in descendants(self.pid) if _command(one).startswith("ray::ClipActor")]
+
+    def kill_actor(self) -> None:
+        """Kills the actor that started first."""
+        os.kill(min(self.actors()), signal.SIGKILL)
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+
+@contextmanager
+def ray_cluster(nodes: int, folder: Path) -> Iterator[RayCluster]:
+    """A cluster with that many nodes; what it says goes into the folder."""
+    with (folder / "cluster.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, __file__, str(nodes)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        try:
+            yield RayCluster(process)
+        finally:
+            process.communicate(timeout=60)  # the end of its input is the end of it
+
+
+def descendants(process: int) -> list[int]:
+    """All processes that descend from one."""
+    try:
+        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    except OSError:
+        return []
+    return [one for child in map(int, children) for one in (child, *descendants(child))]
+
+
+def _command(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
+
+
+def _settings() -> dict[str, object]:
+    """Of a node. Ports that are given needn't be waited for, which on a busy machine takes Ray too long."""
+    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in names]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        ports = {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
+    plain = {"num_cpus": 1, "object_store_memory": _STORE, "include_dashboard": False}
+    return plain | ports | {"node_ip_address": "127.0.0.1"}
+
+
+def _serve(count: int) -> None:
+    from ray.cluster_utils import Cluster
+
+    out, sys.stdout = sys.stdout, sys.stderr  # Ray's own words aren't answers
+    cluster = Cluster(initialize_head=True, head_node_args=_settings())
+    nodes = [cluster.add_node(**_settings()) for _ in range(count - 1)]
+    print(cluster.address, file=out, flush=True)
+    for _ in sys.stdin:
+        cluster.remove_node(nodes.pop(), allow_graceful=False)
+        print("removed", file=out, flush=True)
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    _serve(int(sys.argv[1]))
