@@ -19,7 +19,7 @@ import numpy as np
 from doc_blocks import Block
 from foreign_samples import laid_out, pt
 from hub_server import Repository, serving
-from media import Coding, write_numbered
+from media import write_numbered
 
 from cogvae_cli.cli.main import main
 from cogvae_cli.model.config import PRESETS
@@ -66,6 +66,8 @@ class Store:
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             MAKERS[name](self, path)
+        for other in ALONG.get(name, ()):
+            self.give(other, to)
         target = to / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if (self.folder / name).is_dir():
@@ -129,12 +131,12 @@ def _model(store: Store, path: Path) -> None:
 MAKERS: Mapping[str, Callable[[Store, Path], None]] = {
     "clip.mp4": _video,
     "back.mp4": _video,
-    "other.mkv": lambda store, path: write_numbered(path, 60, (64, 48), 25, Coding()),
+    "other.mkv": _video,
     "film.mkv": _film,
     "source.mp4": _sound,
     "clips": _clips,
     "videos": _clips,
-    "more.csv": lambda store, path: path.write_text(f"path,caption\n{store.path('other.mkv')},a wave\n"),
+    "more.csv": lambda store, path: path.write_text("path,caption\nother.mkv,a wave\n"),
     "clip.npz": _encode(),
     "moments.npz": _encode("--posterior", "moments"),
     "latents": _folder_of_latents,
@@ -142,6 +144,8 @@ MAKERS: Mapping[str, Callable[[Store, Path], None]] = {
     "latents.npy": lambda store, path: np.save(path, laid_out(store.latents(), "TCHW")),
     "my-model/vae": _model,
 }
+ALONG = {"more.csv": ("other.mkv",)}
+"""What a file names in turn."""
 _NAMED = re.compile(r"(?<![\w./-])(?:\./)?(" + "|".join(re.escape(name) for name in MAKERS) + r")(?![\w.-])")
 
 

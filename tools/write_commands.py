@@ -30,7 +30,7 @@ EXAMPLES = "Examples:"
 PLAIN = "Options"
 """Heading of the options that name no panel."""
 
-NEEDS = {"cogvae verify": "torch and diffusers", "--topology": "libtpu"}
+NEEDS = {"cogvae verify": "torch and diffusers", "--topology": "libtpu", "bench --size 720x480": "a TPU"}
 """What an example needs besides the package, by a part of it."""
 
 HEAD = """\
@@ -94,7 +94,8 @@ def value_text(kind: Any, info: Any, name: str) -> str:
     if kind is bool:
         return ""
     if info.metavar:
-        many = typing.get_origin(kind) is list and not info.metavar.endswith("...")
+        is_argument = isinstance(info, typer.models.ArgumentInfo)
+        many = is_argument and typing.get_origin(kind) is list and not info.metavar.endswith("...")
         return f"{info.metavar}..." if many else str(info.metavar)
     if typing.get_origin(kind) is typing.Literal:
         return "|".join(map(str, typing.get_args(kind)))
