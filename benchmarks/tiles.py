@@ -2,7 +2,7 @@
 
 For each clip 9 frames are scaled to 480x272 and computed whole, in 3x2 uniform tiles, and in the 3x3 tiles (the last
 ones slivers) of the reference's grid. PSNR is against the untiled result, over its range. The seam is the mean
-error next to the borders of the overlaps over that elsewhere in them.
+error next to the borders of the overlaps over that elsewhere in them; the last lines take all clips together.
 
     python benchmarks/tiles.py                    the built-in clip
     python benchmarks/tiles.py A.mp4 B.mkv@3      others, from 3 seconds on
@@ -29,6 +29,8 @@ from cogvae_cli.pipeline.roundtrip import built_in_clip  # noqa: E402
 from cogvae_cli.pipeline.video_options import ReadOptions  # noqa: E402
 
 WIDTH, HEIGHT, FRAMES = 480, 272, 9
+Seams = dict[str, tuple[list[tuple[float, float]], list[tuple[float, float]]]]
+"""By layout, for encode and decode: a pair a clip of what seam() gives."""
 LAYOUTS = (Tiling.of(200, 152, "uniform"), Tiling.of(240, 144, "reference"))
 
 
@@ -50,8 +52,10 @@ def psnr(tiled: np.ndarray, whole: np.ndarray) -> float:
     return float(10 * np.log10(np.ptp(whole) ** 2 / np.mean((tiled - whole) ** 2)))
 
 
-def seam(tiled: np.ndarray, whole: np.ndarray, grid: Grid, scale: int) -> float:
+def seam(tiled: np.ndarray, whole: np.ndarray, grid: Grid, scale: int) -> tuple[float, float]:
+    """The error next to the borders of the overlaps and elsewhere in them, as parts of the frame's mean error."""
     error = np.abs(tiled - whole).mean(axis=(0, 1, 4))  # [H W]
+    error /= error.mean()
     overlaps, borders = np.zeros(error.shape, bool), np.zeros(error.shape, bool)
     for axis, spans in enumerate((grid.rows, grid.columns)):
         for one, other in pairwise(spans):
@@ -62,7 +66,7 @@ def seam(tiled: np.ndarray, whole: np.ndarray, grid: Grid, scale: int) -> float:
             for border in (start, stop):
                 places[axis] = slice(border - 1, border + 1)
                 borders[tuple(places)] = True
-    return float(error[borders].mean() / error[overlaps & ~borders].mean())
+    return float(error[borders].mean()), float(error[overlaps & ~borders].mean())
 
 
 def main() -> None:
@@ -77,13 +81,22 @@ def main() -> None:
         whole = HEIGHT * WIDTH // 64
         print(f"{tiling.layout}: {len(grid.columns)}x{len(grid.rows)} tiles, {area / whole:.2f} times the frame's area")
     print("\n| clip | layout | encode PSNR | decode PSNR | encode seam | decode seam |\n|---|---|---|---|---|---|")
+    seams: Seams = {tiling.layout: ([], []) for tiling in LAYOUTS}
     with built_in_clip() as clip:
         for name in chosen.clips or [str(clip)]:
             path, _, start = name.partition("@")
-            row(vae, Path(path), Fraction(start or 0))
+            rows(vae, Path(path), Fraction(start or 0), seams)
+    for layout, directions in seams.items():
+        print(f"| all | {layout} | | | {' | '.join(ratio(pairs) for pairs in directions)} |")
 
 
-def row(vae: VAE, path: Path, start: Fraction) -> None:
+def ratio(pairs: list[tuple[float, float]]) -> str:
+    """Borders over elsewhere, both summed over the clips."""
+    borders, elsewhere = np.sum(pairs, axis=0)
+    return f"{borders / elsewhere:.2f}"
+
+
+def rows(vae: VAE, path: Path, start: Fraction, seams: Seams) -> None:
     frames = frames_of(path, start)
     mean = np.asarray(vae.encode(frames).mean)
     decoded = np.asarray(vae.decode(mean))
@@ -91,8 +104,12 @@ def row(vae: VAE, path: Path, start: Fraction) -> None:
         tiled, grid = vae.tiled(tiling), grid_of(tiling)
         latents, result = np.asarray(tiled.encode(frames).mean), np.asarray(tiled.decode(mean))
         figures = f"{psnr(latents, mean):.2f} dB | {psnr(result, decoded):.2f} dB"
-        seams = f"{seam(latents, mean, grid, 1):.2f} | {seam(result, decoded, grid, 8):.2f}"
-        print(f"| {path.name} | {tiling.layout} | {figures} | {seams} |", flush=True)
+        own = seam(latents, mean, grid, 1), seam(result, decoded, grid, 8)
+        for pairs, pair in zip(seams[tiling.layout], own, strict=True):
+            pairs.append(pair)
+        print(
+            f"| {path.name} | {tiling.layout} | {figures} | {' | '.join(ratio([pair]) for pair in own)} |", flush=True
+        )
 
 
 if __name__ == "__main__":

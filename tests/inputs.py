@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 import numpy as np
-from media import Coding, ffmpeg, numbered, quarters, write_frames, write_numbered, write_solid
+from media import LOSSLESS, Coding, ffmpeg, numbered, quarters, write_frames, write_numbered, write_solid
 from PIL import Image
 
 TICKS = [0, 1, 2, 3, 7, 8, 15, 16, 30]
@@ -121,6 +122,67 @@ def cut(name: str, coding: Coding, part: float) -> Make:
         return folder / name
 
     return make
+
+
+def remade_and_cut(name: str, *arguments: str) -> Make:
+    """A file that ffmpeg codes anew, without its last third."""
+
+    def make(folder: Path) -> Path:
+        source = write_numbered(folder / "source.mkv", 20, (128, 96), coding=LOSSLESS)
+        ffmpeg("-i", source, *arguments, folder / f"whole-{name}")
+        data = (folder / f"whole-{name}").read_bytes()
+        (folder / name).write_bytes(data[: len(data) * 2 // 3])
+        return folder / name
+
+    return make
+
+
+def broadcast(*starts: int) -> Make:
+    """Recordings joined into one transport stream, each with time stamps of its own."""
+
+    def make(folder: Path) -> Path:
+        source = write_numbered(folder / "source.ts", 20, coding=SAID)
+        with (folder / "a.ts").open("wb") as joined:
+            for start in starts:
+                ffmpeg("-i", source, "-c", "copy", "-output_ts_offset", str(start), folder / f"{start}.ts")
+                joined.write((folder / f"{start}.ts").read_bytes())
+        return folder / "a.ts"
+
+    return make
+
+
+def tuned_in(folder: Path) -> Path:
+    """A transport stream whose first packets are missing, up to the middle of a group of pictures."""
+    coding = dataclasses.replace(SAID, options={"g": "5", "x264-params": "repeat-headers=1:scenecut=0"})
+    data = write_numbered(folder / "whole.ts", 20, coding=coding).read_bytes()
+    (folder / "a.ts").write_bytes(data[188 * 5 :])
+    return folder / "a.ts"
+
+
+def edited(folder: Path) -> Path:
+    """An MP4 whose edit list leaves out its first 8 frames."""
+    coding = dataclasses.replace(SAID, options={"bf": "2", "b-adapt": "0"})
+    source = write_numbered(folder / "source.mp4", 20, coding=coding)
+    ffmpeg("-ss", "0.3", "-i", source, "-c", "copy", folder / "a.mp4")
+    return folder / "a.mp4"
+
+
+def lossy(folder: Path) -> Path:
+    """HEVC of which FFmpeg leaves out three pictures without a word."""
+    coding = Coding("libx265", options={"x265-params": "log-level=none:pools=none"}, matrix=6)
+    path = write_numbered(folder / "a.mp4", 20, coding=coding)
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for position, size in packets[8:11]:
+        data[position + 4 : position + size] = b"\xff" * (size - 4)
+    path.write_bytes(data)
+    return path
+
+
+def photo_in_tiff(folder: Path) -> Path:
+    Image.fromarray(quarters()).save(folder / "a.tif", compression="jpeg")
+    return folder / "a.tif"
 
 
 def spoilt(folder: Path) -> Path:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from latents_samples import SAMPLED, values, write
 from media import Coding, ffmpeg, numbered, write_numbered
 from PIL import Image
 from reading import HEVC
@@ -73,8 +74,14 @@ def test_latents_are_told_from_weights_by_their_content(latents, package, capsys
     assert told["video"] == {"frames": 10, "size": "64x48", "rate": "30000/1001", "variable_rate": False}
     assert told["padding"] == {"frames": 7, "bottom": 0, "right": 0}
     assert told["model"]["name"] == "tiny"
+    assert told["tiles"] is None
     weights = package / "assets" / "tiny" / "diffusion_pytorch_model.safetensors"
     assert facts(capsys, str(weights))["kind"] == "model"
+
+
+def test_latents_tell_the_tiles_that_they_were_computed_in(tmp_path, rng, capsys):
+    told = facts(capsys, str(write(tmp_path / "a.npz", SAMPLED, values(rng, SAMPLED))))
+    assert (told["tiles"]["layout"], told["tiles"]["rows"], told["tiles"]["tile_width"]) == ("reference", 3, 360)
 
 
 def test_a_folder_with_a_model_is_a_model_with_the_same_identity(package, tmp_path, capsys):

@@ -205,3 +205,19 @@ def test_an_option_of_another_kind_of_thing_is_refused(option, capsys, package):
     target = "tiny" if option[0] == "--count" else str(package / "assets" / "clips" / "city_cc0_480x272_49f.mp4")
     assert main(["info", target, *option]) == 2
     assert "leave out" in error_lines(capsys)[1]
+
+
+@pytest.mark.parametrize(
+    ("shell", "code", "says"),
+    [
+        ("encode - -o a.npz --model tiny <&-", 3, "error: standard input: is empty (0 bytes)"),
+        ("--version >&-", 1, "error: the system refuses: [Errno 9] Bad file descriptor"),
+        ("encode none.mp4 -o a.npz 2>&-", 3, ""),
+    ],
+)
+def test_a_standard_stream_that_is_closed_is_no_fault_and_no_other_file_takes_its_place(tmp_path, shell, code, says):
+    command = f'exec "{sys.executable}" -m cogvae_cli {shell}'
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, stdin=subprocess.PIPE, capture_output=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.decode().splitlines()[:1] == ([says] if says else [])
+    assert list(tmp_path.iterdir()) == []

@@ -13,22 +13,28 @@ from inputs import (
     SAID,
     Make,
     animated,
+    broadcast,
     covered,
     cut,
     cut_photo,
+    edited,
     holding,
     joined,
+    lossy,
     pattern,
     photo,
+    photo_in_tiff,
     pictures,
     plain,
     remade,
+    remade_and_cut,
     renamed,
     see_through,
     several,
     solid,
     sound,
     spoilt,
+    tuned_in,
     varying,
 )
 from media import Coding, read_numbers
@@ -60,10 +66,18 @@ GOOD: list[int] = []
 """In place of numbers: any count of frames, 0, 1, 2, …"""
 RED, BRICK = (200, 60, 40), "RGB 200 60 40"
 HDR = Coding("libx265", "yuv420p10le", HEVC.options, matrix=9, primaries=9, transfer=16, full=False)
+SAID_OF_LIGHT = ":master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(40000000,50)"
+BRIGHT = dataclasses.replace(HDR, options={"x265-params": HEVC.options["x265-params"] + SAID_OF_LIGHT})
 INTERLACED = Coding(options={"flags": "+ildct+ilme", "x264-params": "tff=1"}, matrix=6)
 FASTSTART = Coding(muxer_options={"movflags": "faststart"})
 ODD = Coding(pix_fmt="yuv444p")
 SHOWN = [0, 2, 3, 3, 5, 5, 5, 5, 7, 7, 7, 7, 7, 7, 7, 8]
+
+LATER = list(range(5, 20))
+live_cut = remade_and_cut("a.mkv", "-c:v", "libx264", "-live", "1")
+ogg_cut = remade_and_cut("a.ogv", "-c:v", "libtheora", "-q:v", "9")
+fragments = "dash+frag_keyframe+empty_moov+global_sidx"
+dash_cut = remade_and_cut("a.mp4", "-c:v", "libx264", "-g", "5", "-movflags", fragments)
 
 KINDS = [
     Kind("H.264 in MP4, B-frames", plain("a.mp4", B_FRAMES), "", "all 20, in the order they are shown", ALL),
@@ -82,6 +96,9 @@ KINDS = [
     Kind("Raw H.264", plain("a.h264", B_FRAMES), "", "all 20, at the rate of the stream", ALL),
     Kind("Odd width and height", plain("a.mp4", ODD, size=(65, 49)), "", "65x49", (65, 49)),
     Kind("Late first time stamp", remade("a.ts", "-output_ts_offset", "10"), "", "all 20, from 0 s on", ALL),
+    Kind("Its first frames left out by an edit list", edited, "", "the others", list(range(8, 20))),
+    Kind("Transport stream from the middle of a group on", tuned_in, "", "all from the next key frame on", LATER),
+    Kind("Joined transport streams, from 10 s and from 500 s", broadcast(10, 500), "", "all, end to end", [*ALL, *ALL]),
     Kind("Rotated", remade("a.mp4", before=("-display_rotation", "90")), "", "upright: 48x64", (48, 64)),
     Kind("Rotated", remade("a.mp4", before=("-display_rotation", "90")), "--no-autorotate", "as stored", (64, 48)),
     Kind("Mirrored", remade("a.mp4", before=("-display_hflip",)), "", "mirrored back, not rotated", (64, 48)),
@@ -100,6 +117,7 @@ KINDS = [
     Kind("Wrong matrix named", solid("bt709", 6, False), "--colorspace bt709", BRICK, RED),
     Kind("HDR (PQ)", plain("a.mp4", HDR), "", "refused: as SDR it would look washed out"),
     Kind("HDR (PQ)", plain("a.mp4", HDR), "--hdr tonemap", "all 20, tone-mapped", ALL),
+    Kind("HDR (PQ) of 4000 nits", plain("a.mp4", BRIGHT), "--hdr tonemap", "rolled off from there", ALL),
     Kind("Alpha of 0.4 in ProRes 4444", see_through("a.mov"), "", "on black: RGB 80 24 16", (80, 24, 16)),
     Kind("Alpha of 0.4 in VP9", see_through("a.webm"), "--alpha white", "on white: RGB 233 177 169", (233, 177, 169)),
     Kind("Interlaced", plain("a.mp4", INTERLACED), "", "all 20, and said", ALL),
@@ -110,6 +128,7 @@ KINDS = [
     Kind("APNG", animated("a.png"), "", "all 4, each at its own time", [0, 1, 2, 3]),
     Kind("Photo with an orientation", photo, "", "upright: 48x64", (48, 64)),
     Kind("Photo without its last bytes", cut_photo, "", "refused, though FFmpeg shows it with grey below"),
+    Kind("TIFF that holds JPEG", photo_in_tiff, "", "refused, though FFmpeg shows it, black"),
     Kind("Folder of pictures", pictures, "", "all 12 in natural order: 2 before 10", TWELVE),
     Kind("Numbered pictures", pattern, "--fps 29.97", "all 12", TWELVE),
     Kind("A name like an address", renamed, "", "a local file like any other", ALL),
@@ -123,6 +142,16 @@ KINDS = [
     Kind("Matroska cut at 60 %", cut("a.mkv", H264, 0.6), "", "refused, though FFmpeg reports no error"),
     Kind("Transport stream cut at 60 %", cut("a.ts", H264, 0.6), "", "refused, though FFmpeg reports no error"),
     Kind("Matroska cut at 60 %", cut("a.mkv", H264, 0.6), "--on-error keep", "good frames, marked; exit code 1", GOOD),
+    Kind("Live Matroska cut at 67 %", live_cut, "", "refused, though FFmpeg reports no error"),
+    Kind("Ogg cut at 67 %", ogg_cut, "", "refused, though FFmpeg reports no error"),
+    Kind(
+        "YUV4MPEG cut at 67 %",
+        remade_and_cut("a.y4m", "-pix_fmt", "yuv420p"),
+        "",
+        "refused, though FFmpeg reports no error",
+    ),
+    Kind("Fragmented and indexed MP4 cut at 67 %", dash_cut, "", "refused, with the count of good frames"),
+    Kind("HEVC with damaged pictures", lossy, "", "refused, though FFmpeg leaves them out without a word"),
     Kind("MP4 damaged in the middle", spoilt, "", "refused, with the count of good frames"),
     Kind("Size changes on the way", joined, "", "refused, with the frame where it does"),
     Kind("A frame over the limit", plain("a.mp4", SAID), "--max-pixels 3000", "refused before it is decoded"),

@@ -151,6 +151,7 @@ def test_options_that_do_not_agree_are_a_usage_error(options, message, clip, tmp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_tiles_are_those_of_the_api_and_stand_in_the_header(clip, tmp_path):
     tiles = ("--tile", "32x24", "--tile-overlap", "16x8")
     assert run("encode", clip, "-o", tmp_path / "z.npz", "--model", "tiny", *tiles, "--frames-policy", "trim") == 0

@@ -16,7 +16,7 @@ from cogvae_cli.model.numerics import Numerics
 pytestmark = pytest.mark.parity
 
 BOUND = 1e-5
-"""Largest absolute error. Measured: 2.5e-6 for tiny, 5.4e-6 for the full network."""
+"""Largest absolute error. Measured: 2.2e-6 for tiny, 5.8e-6 for the full network."""
 
 
 @functools.cache
@@ -67,7 +67,7 @@ def test_ours_is_as_near_to_float64_as_the_reference_is() -> None:
     theirs = np.abs(decode(_theirs(FULL), latents) - exact).max()
     ours = np.abs(np.asarray(_ours(FULL).decode(latents)) - exact).max()
     print(f"largest error from float64: ours {ours:.2e}, torch {theirs:.2e}")
-    assert ours < BOUND  # measured 3.6e-6; torch 9.1e-6
+    assert ours < BOUND  # measured 4.3e-6; torch 9.1e-6
     assert ours < 2 * theirs
 
 

@@ -66,6 +66,12 @@ def test_a_file_without_its_index_is_refused(tmp_path):
     assert "moov" in refusal(path).message
 
 
+def test_an_index_that_is_cut_is_called_that(tmp_path):
+    path = write_numbered(tmp_path / "a.mp4", 20)
+    path.write_bytes(path.read_bytes()[:-300])
+    assert "the part that describes the video" in refusal(path).message
+
+
 CUT = {name: FILES[name] for name in FILES if name not in ("vp9.mp4", "av1.mp4", "h264.mp4", "hevc.mp4", "h264.mov")}
 CUT["faststart.mp4"] = Coding(muxer_options={"movflags": "faststart"})
 CUT["faststart.mov"] = Coding("mjpeg", "yuvj420p", muxer_options={"movflags": "faststart"})

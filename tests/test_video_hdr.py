@@ -51,19 +51,19 @@ def code_of(transfer: str, nits: float) -> float:
     )
 
 
-def expected(nits: float) -> float:
+def expected(nits: float, peak: float = PEAK) -> float:
     """Level of grey in SDR, where 203 nits are white and displays follow BT.1886."""
-    return 255 * (float(rolled_off(np.array(nits))) / 203) ** (1 / 2.4)
+    return 255 * (float(rolled_off(np.array(nits), peak)) / 203) ** (1 / 2.4)
 
 
-def write_grey(path: Path, transfer: str, nits: list[float]) -> Path:
-    """Bars of grey of known light, 10 bits, BT.2020."""
+def write_grey(path: Path, transfer: str, nits: list[float], said: str = "") -> Path:
+    """Bars of grey of known light, 10 bits, BT.2020; `said` are x265's parameters of what the file says of it."""
     codes = np.repeat([round(64 + 876 * code_of(transfer, value)) for value in nits], 32)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx265", rate=25)
         stream.width, stream.height, stream.pix_fmt = len(codes), 64, "yuv420p10le"
         context = stream.codec_context
-        context.options = {**HEVC.options, "crf": "4"}
+        context.options = {"x265-params": HEVC.options["x265-params"] + said, "crf": "4"}
         context.colorspace, context.color_primaries, context.color_trc = 9, 9, TRANSFERS[transfer]
         context.color_range = 1
         for number in range(3):
@@ -90,6 +90,26 @@ def test_grey_of_known_light_gets_its_level(tmp_path, transfer):
     assert len(frames) == 3
     assert reader.record()["hdr"] == f"{transfer}, tone-mapped"
     assert any(f"HDR ({transfer})" in notice for notice in reader.notices)
+
+
+DISPLAY = ":master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(%d,50)"
+
+
+@pytest.mark.parametrize(
+    ("said", "peak"),
+    [
+        (DISPLAY % 40_000_000, 4000),
+        (DISPLAY % 40_000_000 + ":max-cll=600,200", 600),
+        (":max-cll=2000,0", 2000),
+        (DISPLAY % 1_000_000, WHITE),  # darker than SDR's white: nothing is rolled off
+    ],
+)
+def test_highlights_are_rolled_off_up_to_the_light_that_the_file_speaks_of(tmp_path, said, peak):
+    nits = [20.0, 100.0, 190.0, 400.0, 580.0, 1500.0, 3500.0]
+    frames, reader = read(write_grey(tmp_path / "a.mp4", "PQ", nits, said), TONEMAP)
+    levels = [frames[1][16:48, 32 * bar + 8 : 32 * bar + 24].mean() for bar in range(len(nits))]
+    assert levels == pytest.approx([expected(min(value, peak), peak) for value in nits], abs=2.5)  # measured: 2.1
+    assert reader.record()["hdr"] == f"PQ up to {peak:g} nits, tone-mapped"
 
 
 @pytest.mark.parametrize("transfer", TRANSFERS)

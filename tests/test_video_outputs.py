@@ -240,3 +240,12 @@ def test_a_terminal_gets_no_video():
     os.close(main)
     os.close(other)
     assert b"standard output is a terminal" in done.stderr
+
+
+def test_a_full_disk_behind_standard_output_is_named():
+    for container in ("mp4", "mkv"):
+        with Path("/dev/full").open("wb") as full:
+            command = [sys.executable, "-c", WRITE, container, "12"]
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode != 0
+        assert "OutputError: standard output can't be written (No space left on device)" in done.stderr

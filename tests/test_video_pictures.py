@@ -219,3 +219,19 @@ def test_a_picture_that_unpacks_to_far_more_is_refused_by_its_header(tmp_path, s
     assert path.stat().st_size < 100_000
     message = refusal(path).message
     assert "over the limit" in message or "far more pixels" in message
+
+
+@pytest.mark.parametrize("odd", ["jpeg", "YCbCr"])
+def test_a_tiff_that_ffmpeg_shows_wrong_is_refused(tmp_path, odd):
+    image = Image.fromarray(quarters())
+    path = tmp_path / "a.tif"
+    image.convert("YCbCr").save(path) if odd == "YCbCr" else image.save(path, compression="jpeg")
+    assert "a TIFF of a kind that isn't read here" in refusal(path).message
+
+
+def test_a_tiff_of_several_pages_says_that_the_first_is_read(tmp_path):
+    first, second = (Image.fromarray(frame) for frame in numbered(range(2), 64, 48))
+    first.save(tmp_path / "a.tif", save_all=True, append_images=[second])
+    frames, reader = read(tmp_path / "a.tif")
+    assert read_numbers(frames) == [0]
+    assert "the file holds several pictures; the first is read" in reader.notices

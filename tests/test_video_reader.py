@@ -23,6 +23,7 @@ from media import (
 from reading import B_FRAMES, FILES, VP9, read
 
 from cogvae_cli.io.colours import ColourFacts
+from cogvae_cli.io.read_options import ReadOptions
 from cogvae_cli.io.video_reader import VideoReader, probe
 
 
@@ -210,3 +211,23 @@ def test_many_opens_leave_no_memory_behind(tmp_path):
 def _resident() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096
+
+
+@pytest.mark.parametrize(
+    ("name", "starts"), [("a.ts", (10, 500)), ("a.ts", (500, 10)), ("a.ts", (10, 9)), ("a.mpg", (2, 90))]
+)
+def test_joined_recordings_follow_each_other_though_their_time_stamps_jump(tmp_path, name, starts):
+    source = write_numbered(tmp_path / "a.mkv", 20, coding=LOSSLESS)
+    codec = ["mpeg2video", "-b:v", "3M"] if name.endswith("mpg") else ["libx264", "-pix_fmt", "yuv420p"]
+    joined = tmp_path / name
+    for start in starts:
+        part = tmp_path / f"{start}-{name}"
+        ffmpeg("-i", source, "-c:v", *codec, "-bf", "2", "-output_ts_offset", str(start), part)
+        with joined.open("ab") as file:
+            file.write(part.read_bytes())
+    frames, reader = read(joined)
+    assert read_numbers(frames) == list(range(20)) * 2
+    assert (reader.timing.rate, reader.timing.variable) == (25, False)
+    assert any("time stamps jump once" in notice for notice in reader.notices)
+    frames, _ = read(joined, ReadOptions(start=Fraction("0.76"), duration=Fraction("0.12")))
+    assert read_numbers(frames) == [19, 0, 1]

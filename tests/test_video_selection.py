@@ -108,7 +108,7 @@ def test_a_frame_of_hours_is_not_repeated_without_end(tmp_path):
 
 def test_an_empty_part_is_refused(tmp_path):
     path = write_numbered(tmp_path / "a.mp4", 5)
-    assert "none of its 5 frames" in refusal(path, ReadOptions(start=Fraction(9))).message
+    assert "none of its frames" in refusal(path, ReadOptions(start=Fraction(9))).message
 
 
 def test_what_lies_behind_the_part_is_not_read(tmp_path):

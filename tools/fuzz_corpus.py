@@ -6,6 +6,7 @@ import dataclasses
 import pathlib
 import random
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 from foreign_samples import laid_out, pt
@@ -27,16 +28,19 @@ MOST_PIXELS = 1_000_000
 """Frames of a mutated header can be this large, and no larger."""
 
 VIDEOS = {
-    "h264.mp4": Coding(options={"bf": "3", "b-adapt": "0"}),
+    "h264.mp4": Coding(options={"bf": "1", "b-adapt": "0", "g": "3", "x264-params": "open-gop=1:scenecut=0"}),
     "faststart.mov": Coding(muxer_options={"movflags": "faststart"}),
     "fragmented.mp4": Coding(muxer_options={"movflags": "frag_keyframe+empty_moov"}),
-    "h264.mkv": Coding(),
+    "indexed.mp4": Coding(options={"g": "2"}, muxer_options={"movflags": "dash+frag_keyframe+empty_moov+global_sidx"}),
+    "h264.mkv": Coding(options={"g": "2"}),
     "live.mkv": Coding(muxer_options={"live": "1"}),
     "h264.ts": Coding(),
     "h264.flv": Coding(),
     "h264.h264": Coding(),
     "hevc.mp4": Coding("libx265", options={"x265-params": "log-level=none:pools=none"}),
     "vp8.webm": Coding("libvpx"),
+    "vp8.ogv": Coding("libvpx"),
+    "mpeg2.mxf": Coding("mpeg2video"),
     "vp9.webm": Coding("libvpx-vp9"),
     "av1.mp4": Coding("libsvtav1", options={"preset": "10", "svtav1-params": "lp=1"}),
     "mpeg4.avi": Coding("mpeg4"),
@@ -110,7 +114,10 @@ def _small_weights(folder: pathlib.Path) -> bytes:
     from safetensors.numpy import save_file
 
     rng = np.random.default_rng(5)
-    save_file({f"layer.{n}.weight": rng.normal(size=(4, 3, n + 1)) for n in range(5)}, folder / "w.safetensors")
+    save_file(
+        {f"layer.{n}.weight": rng.normal(size=(4, 3, n + 1)).astype(np.float32) for n in range(5)},
+        folder / "w.safetensors",
+    )
     return (folder / "w.safetensors").read_bytes()
 
 
@@ -122,6 +129,7 @@ def read_video(path: pathlib.Path, chance: random.Random) -> object:
         deinterlace=chance.random() < 0.2,
         size=(40, 30) if chance.random() < 0.3 else None,
         fps=chance.choice([None, None, 10]),
+        start=chance.choice([None, None, Fraction(3, 25)]),
         on_error=chance.choice(["fail", "keep"]),
         frames=200,
     )
@@ -149,6 +157,16 @@ def _read_weights(path: pathlib.Path, _: random.Random) -> object:
         return read_tensors(on_disk(path))
     finally:
         (path.parent / "config.json").unlink()
+
+
+class Plain(random.Random):
+    """Chance that always chooses what is most ordinary."""
+
+    def random(self) -> float:
+        return 1.0
+
+    def choice(self, seq):  # noqa: ANN001, ANN201
+        return seq[0]
 
 
 NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**31 + 1, 2**63 - 1, 2**64 - 1)

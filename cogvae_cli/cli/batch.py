@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from cogvae_cli.cli.ray_address import RAY_ALONE
-from cogvae_cli.cli.terminal import print_json, print_lines, table
+from cogvae_cli.cli.terminal import print_dry_run, print_json, print_lines, table
 from cogvae_cli.errors import UsageError
 from cogvae_cli.pipeline.batch_progress import BatchProgress
 
@@ -197,12 +197,6 @@ class Many:
         return RayOptions(None if self.ray == RAY_ALONE else self.ray, self.ray_workers)
 
 
-def refuse_dry_run(*, wanted: bool) -> None:
-    """Raises UsageError: what a batch would do depends on each of its clips."""
-    if wanted:
-        raise UsageError("--dry-run is for one clip", "leave it out, or give -o FILE instead of --out-dir")
-
-
 def only_one(sources: Sequence[str], output: Path | None, many: Many) -> tuple[Path, Path]:
     """The source and the output of a command about one clip. Raises UsageError for what belongs to many."""
     if output is None:
@@ -230,12 +224,17 @@ def only_one(sources: Sequence[str], output: Path | None, many: Many) -> tuple[P
     return Path(sources[0]), output
 
 
-def run(job: BatchJob, output: Path | None, *, as_json: bool, quiet: bool) -> None:
-    """Runs a batch and prints what became of it. Raises CogvaeError if a clip failed."""
+def run(job: BatchJob, output: Path | None, *, dry_run: bool, as_json: bool, quiet: bool) -> None:
+    """Runs a batch and prints what became of it, or what would. Raises CogvaeError if a clip failed."""
     from cogvae_cli.pipeline.batch import run_batch
 
     if output is not None:
         raise UsageError("-o names one output, and --out-dir a folder for many", "leave one of them out")
+    if dry_run:
+        from cogvae_cli.pipeline.batch_dry_run import plan_batch
+
+        print_dry_run(plan_batch(job), as_json=as_json)
+        return
     result = run_batch(job, TerminalBatch(quiet=quiet, as_json=as_json))
     if as_json:
         print_json(result.as_dict())

@@ -115,9 +115,8 @@ def decode(
     trouble = (skip_existing, verify_existing, fail_fast, timeout, log_file)
     many = batch.Many(out_dir, recursive, root, path_column, *trouble, shard, ray=ray, ray_workers=ray_workers)
     if out_dir is not None:
-        batch.refuse_dry_run(wanted=dry_run)
         job = BatchJob("decode", sources, out_dir, model, chosen, many.options(overwrite=overwrite))
-        batch.run(job, output, as_json=as_json, quiet=quiet)
+        batch.run(job, output, dry_run=dry_run, as_json=as_json, quiet=quiet)
         return
     source, output = batch.only_one(sources, output, many)
     progress = TerminalProgress(quiet=quiet)

@@ -154,9 +154,8 @@ def encode(
     )
     model = model or DEFAULT_MODEL
     if out_dir is not None:
-        batch.refuse_dry_run(wanted=dry_run)
         job = BatchJob("encode", sources, out_dir, model, chosen, many.options(overwrite=overwrite))
-        batch.run(job, output, as_json=as_json, quiet=quiet)
+        batch.run(job, output, dry_run=dry_run, as_json=as_json, quiet=quiet)
         return
     source, output = batch.only_one(sources, output, many)
     progress = TerminalProgress(quiet=quiet)

@@ -79,6 +79,7 @@ def _start(
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv`, without the program's name; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    _fill_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         _print_any_name(stream)
     try:
@@ -98,6 +99,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError):
             _drop_stdout()
     return code
+
+
+def _fill_closed_streams() -> None:
+    """Puts something in place of a standard stream that is closed: the next file that is opened would take its number.
+
+    Standard input is empty then, and writing to standard output fails as it should.
+    """
+    for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # gets the lowest number that is free, which is this one
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - they last as long as the process
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
 
 
 def _drop_stdout() -> None:

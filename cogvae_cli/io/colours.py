@@ -13,7 +13,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 
 from cogvae_cli.errors import VideoError
 from cogvae_cli.io.read_options import PLAIN, ReadOptions
-from cogvae_cli.io.tone_mapping import ToneMapper
+from cogvae_cli.io.tone_mapping import PEAK, ToneMapper
 
 # Without full chroma interpolation swscale repeats chroma and rounds down: up to 4 levels off, 1.5 on average.
 EXACT = (
@@ -88,8 +88,9 @@ class RgbConverter:
     One converter a stream: PyAV 18 keeps the memory of each that it makes.
     """
 
-    def __init__(self, options: ReadOptions = PLAIN) -> None:
-        self._options = options
+    def __init__(self, options: ReadOptions = PLAIN, peak: float | None = None) -> None:
+        """`peak`: nits of the brightest point of HDR, where the file says it."""
+        self._options, self._peak = options, peak or PEAK
         self._reformatter = VideoReformatter()
         self._mapper: tuple[str, ToneMapper] | None = None
         self.transparent = False
@@ -124,7 +125,7 @@ class RgbConverter:
 
     def _tone_mapper(self, transfer: str) -> ToneMapper:
         if self._mapper is None or self._mapper[0] != transfer:
-            self._mapper = (transfer, ToneMapper(transfer))
+            self._mapper = (transfer, ToneMapper(transfer, self._peak))
         return self._mapper[1]
 
 

@@ -15,6 +15,10 @@ from av.video.stream import VideoStream
 
 from cogvae_cli.errors import VideoError
 from cogvae_cli.io.rates import exact_fraction
+from cogvae_cli.io.seeking import seek
+from cogvae_cli.io.timing import Joints
+
+_BROADCAST = ("mpegts", "mpeg")
 
 
 @dataclasses.dataclass
@@ -27,6 +31,33 @@ class Reach:
     """Seconds at which its last one ends."""
     end_of_all: Fraction = Fraction(0)
     """Seconds at which the last one of any stream ends."""
+
+
+class Gaps:
+    """Pictures that went into a decoder and didn't come out, where each packet holds one."""
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+        self._expected: set[int] = set()
+
+    def expect(self, stamp: int | None) -> None:
+        """Takes the time stamp of a packet. Those before the first frame that is shown need what the file lacks."""
+        if stamp is not None and (self._first is None or stamp > self._first):
+            self._expected.add(stamp)
+
+    def precede(self, stamp: int | None) -> bool:
+        """Takes the time stamp of a frame that came out: whether one before it is missing."""
+        if stamp is None:
+            return False
+        if self._first is None:
+            self._first = stamp
+            self._expected = {expected for expected in self._expected if expected > stamp}
+        self._expected.discard(stamp)
+        return any(expected < stamp for expected in self._expected)
+
+    def remain(self) -> bool:
+        """Whether any is missing at the end."""
+        return bool(self._expected)
 
 
 class Decoder:
@@ -57,6 +88,13 @@ class Decoder:
         self._ahead: av.VideoFrame | None = None
         self._given = 0
         self._reach = Reach()
+        self._from: int | None = None
+        """Time stamp of the key frame that reading went on at."""
+        self._gaps = Gaps() if self._drops_silently() else None
+        tick = exact_fraction(stream.time_base)
+        broadcast = set(container.format.name.split(",")) & set(_BROADCAST)
+        self.joints = Joints(tick) if tick is not None and broadcast else None
+        """Where time stamps start anew, in what can be broadcast."""
 
     def __iter__(self) -> Iterator[av.VideoFrame]:
         return self
@@ -74,6 +112,21 @@ class Decoder:
         if self._ahead is None:
             self._ahead = next(self._frames, None)
         return self._ahead
+
+    def skip_to(self, stamp: int) -> bool:
+        """Goes on at the last key frame at that time stamp or before it, if the frames from there on are exactly those
+        that reading from the start gives. Otherwise False, and the file is to be opened anew.
+        """
+        self._frames.close()
+        self._ahead = None
+        landing = seek(self._container, self._stream, stamp)
+        if landing is None:
+            return False
+        self._reach, self._from = Reach(packets=landing.packets), landing.pts
+        self._gaps = Gaps() if self._gaps else None
+        self._frames = self._decode()
+        frame = self.peek()
+        return frame is not None and frame.pts == landing.pts
 
     def close(self) -> None:
         """Lets go of the frames that nobody asked for, and of the reader: a cycle would keep the codec's memory."""
@@ -98,10 +151,37 @@ class Decoder:
     def _frames_of(self, packet: Packet[Stream]) -> Iterator[av.VideoFrame]:
         if packet.is_corrupt and not self._trusts_packets:
             raise self._damage()
-        for frame in packet.decode() if self._decoder is None else _decoded(self._decoder, packet):
+        if self._gaps and packet.size and not packet.is_discard:
+            self._gaps.expect(packet.pts)
+        for frame in self._decoded(packet):
+            if self._is_leading(frame):
+                continue
             if not isinstance(frame, av.VideoFrame) or frame.is_corrupt:  # made up in part
                 raise self._damage()
+            if self._gaps and self._gaps.precede(frame.pts):
+                raise self._damage()
+            if self.joints and frame.pts is not None:
+                frame.pts = self.joints.joined(frame.pts)
             yield frame
+        if self._gaps and not packet.size and self._gaps.remain():
+            raise self._damage()
+
+    def _drops_silently(self) -> bool:
+        """FFmpeg leaves out pictures of HEVC that it can't make sense of, and says nothing."""
+        return self._stream.codec_context.codec.canonical_name == "hevc" and not self._trusts_packets
+
+    def _decoded(self, packet: Packet[Stream]) -> Sequence[object]:
+        try:
+            return packet.decode() if self._decoder is None else _decoded(self._decoder, packet)
+        except av.FFmpegError:
+            if self._is_leading(packet):
+                return ()
+            raise
+
+    def _is_leading(self, shown: object) -> bool:
+        """Whether it is shown before the key frame that reading went on at: it may need what came before."""
+        stamp = getattr(shown, "pts", None)
+        return self._from is not None and stamp is not None and stamp < self._from
 
     def _check_whole(self) -> None:
         lack = self._lack(self._reach)

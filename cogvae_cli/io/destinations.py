@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from cogvae_cli.errors import UsageError
+from cogvae_cli.errors import OutputError, UsageError
 from cogvae_cli.io.audio_copy import check_audio
 from cogvae_cli.io.outputs import atomic_output, check_output
 from cogvae_cli.io.picture_writer import PictureWriter, atomic_pictures, check_pictures
@@ -29,9 +29,26 @@ class _Pipe:
     def write(self, data: bytes) -> int:
         """All of it, where an unbuffered stream takes a part at a time."""
         rest = memoryview(data)
-        while rest:
-            rest = rest[self._stream.write(rest) :]
+        with _named():
+            while rest:
+                rest = rest[self._stream.write(rest) :]
         return len(data)
+
+    def flush(self) -> None:
+        """Hands on what is held back."""
+        with _named():
+            self._stream.flush()
+
+
+@contextlib.contextmanager
+def _named() -> Iterator[None]:
+    """Says that it was standard output that failed. A reader that went away is no failure to be told of."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output can't be written ({error.strerror or error})") from error
 
 
 @contextlib.contextmanager
@@ -48,9 +65,10 @@ def whole_file(output: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) ->
     with tempfile.TemporaryDirectory(prefix="cogvae-") as folder:
         part = Path(folder) / "output"
         yield part
+        pipe = _Pipe(stream)
         with part.open("rb") as file:
-            shutil.copyfileobj(file, _Pipe(stream), 1 << 20)
-        stream.flush()
+            shutil.copyfileobj(file, pipe, 1 << 20)
+        pipe.flush()
 
 
 def check_file(output: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
@@ -79,10 +97,10 @@ def video_writer(
 ) -> Iterator[FrameWriter]:
     """The writer of a video; its file is in place when the block ends well. `check_video` comes first."""
     if output == STANDARD:
-        stream = _stdout()
-        with VideoWriter(_Pipe(stream), options) as streamed:
+        pipe = _Pipe(_stdout())
+        with VideoWriter(pipe, options) as streamed:
             yield streamed
-        stream.flush()
+        pipe.flush()
     elif not options.is_pictures:
         with atomic_output(output, overwrite=overwrite, inputs=inputs) as part, VideoWriter(part, options) as writer:
             yield writer

@@ -9,6 +9,7 @@ from cogvae_cli.errors import VideoError
 from cogvae_cli.io.colours import RgbConverter, facts_of, has_wide_primaries, hdr_of
 from cogvae_cli.io.fitting import NEARLY_SQUARE, Fitter, plan_of
 from cogvae_cli.io.frame_source import FrameSource
+from cogvae_cli.io.light_levels import stated_peak
 from cogvae_cli.io.orientation import UPRIGHT, Orientation
 from cogvae_cli.io.read_options import ReadOptions
 
@@ -26,9 +27,12 @@ class Finisher:
         aspect = source.facts.aspect
         self.aspect = 1 / aspect if self.turned.transpose else aspect
         self._plan = plan_of(self.turned.size(*self._stored), self.aspect, options)
-        self._converter = RgbConverter(options)
-        self._fitter = Fitter(self._plan)
         self._hdr = hdr_of(first)
+        peak = stated_peak(first, source.facts.codec) if self._hdr == "PQ" else None
+        self._converter = RgbConverter(options, peak)
+        self._fitter = Fitter(self._plan)
+        if peak is not None:
+            self._hdr = f"{self._hdr} up to {peak:g} nits"
         self._first_notices = self._notices_of(first)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -15,11 +16,12 @@ from av.video.stream import VideoStream
 
 from cogvae_cli.errors import VideoError
 from cogvae_cli.io.decoding import Decoder, Reach
-from cogvae_cli.io.opening import open_video, video_stream
+from cogvae_cli.io.opening import is_cover, open_video, video_stream
 from cogvae_cli.io.orientation import Orientation, orientation_of
 from cogvae_cli.io.pictures import breaks_off, picture_facts
 from cogvae_cli.io.rates import exact_fraction
 from cogvae_cli.io.read_options import ReadOptions
+from cogvae_cli.io.seeking import can_seek
 from cogvae_cli.io.timing import Clock
 from cogvae_cli.io.wholeness import shortage
 
@@ -69,6 +71,17 @@ class FrameSource(abc.ABC):
     def close(self) -> None:
         """Closes whatever is open; can be called again."""
 
+    @property
+    def found(self) -> tuple[str, ...]:
+        """What a person should know of the frames that came so far."""
+        return ()
+
+    def skip_to(self, time: Fraction) -> bool:
+        """Leaves out frames before those that are shown that many seconds after the first one, as far as that changes
+        nothing about them; the first one was peeked at. False: the source can't go on, and has to be opened anew.
+        """
+        return True
+
     def __iter__(self) -> FrameSource:
         return self
 
@@ -94,9 +107,15 @@ class FileFrames(FrameSource):
                 raise VideoError("it is an animated WebP, which this release of PyAV can't read")
             if self._still and self._still.is_jpeg and breaks_off(path):
                 raise VideoError("it is truncated: the end of the picture is missing")
+            if self._still and self._still.is_misread:
+                raise VideoError("it is a TIFF of a kind that isn't read here (JPEG or YCbCr)", hint="save it as PNG")
             self.facts = _facts_of(path, self._container, self._stream)
+            if self._still and self._still.frames > 1:
+                pages = "the file holds several pictures; the first is read"
+                self.facts = dataclasses.replace(self.facts, notices=(*self.facts.notices, pages))
             self.clock = Clock(self.facts.tick, self.facts.rates)
             alpha = None if options.alpha == "drop" else _alpha_decoder(self._stream)
+            self._has_alpha = alpha is not None  # in a stream of its own, with key frames of its own
             self._decoder = Decoder(self._container, self._stream, self._lack, alpha)
         except BaseException:
             self._container.close()
@@ -107,6 +126,26 @@ class FileFrames(FrameSource):
 
     def __next__(self) -> av.VideoFrame:
         return next(self._decoder)
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        joints = self._decoder.joints
+        if not joints or not joints.count:
+            return ()
+        times = "once" if joints.count == 1 else f"{joints.count} times"
+        return (f"the file's time stamps jump {times}; what comes after a jump follows at once",)
+
+    def skip_to(self, time: Fraction) -> bool:
+        first, tick = self.peek(), self.facts.tick
+        if first is None or first.pts is None or tick is None or self._has_alpha:
+            return True
+        wanted = first.pts + math.floor(time / tick)
+        if wanted <= first.pts or not can_seek(self._container, self._stream):
+            return True
+        try:
+            return self._decoder.skip_to(wanted)
+        except (VideoError, av.FFmpegError):  # what is wrong there is for reading from the start to find
+            return False
 
     def orientation(self, frame: av.VideoFrame) -> Orientation:
         if self._still:
@@ -168,7 +207,7 @@ def _alpha_decoder(stream: VideoStream) -> CodecContext | None:
 
 def _facts_of(path: Path, container: InputContainer, stream: VideoStream) -> SourceFacts:
     notices = []
-    videos = len(container.streams.video)
+    videos = sum(not is_cover(video) for video in container.streams.video)
     if videos > 1:
         notices.append(f"the file holds {videos} video streams; number {stream.index} is read")
     aspect = exact_fraction(stream.sample_aspect_ratio)
@@ -178,10 +217,15 @@ def _facts_of(path: Path, container: InputContainer, stream: VideoStream) -> Sou
         declared_frames=stream.frames or None,
         duration=_duration_of(container, stream),
         tick=exact_fraction(stream.time_base),
-        rates=tuple(exact_fraction(rate) for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate)),
+        rates=tuple(exact_fraction(rate) for rate in _rates_of(stream)),
         aspect=aspect if aspect and aspect > 0 else Fraction(1),
         notices=tuple(notices),
     )
+
+
+def _rates_of(stream: VideoStream) -> tuple[object, ...]:
+    """The best first. A cover's are those of its clock, 90,000 a second."""
+    return () if is_cover(stream) else (stream.average_rate, stream.guessed_rate, stream.base_rate)
 
 
 def _container_name(path: Path, container: InputContainer) -> str:

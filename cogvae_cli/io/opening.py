@@ -14,6 +14,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from cogvae_cli.errors import VideoError
+from cogvae_cli.io.file_ends import missing_bytes
 
 _PICTURES = ("image2", "png_pipe", "jpeg_pipe", "webp_pipe", "webp_anim", "bmp_pipe", "tiff_pipe", "gif", "apng")
 _CONTAINERS = ("mov", "matroska", "webm", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "ivf", "nut")
@@ -76,10 +77,12 @@ def video_stream(container: InputContainer, path: Path, number: int | None = Non
         if context is None:
             raise VideoError(f"{path}: its video is of a codec that can't be decoded")
         return stream
+    if not container.streams and missing_bytes(path, container.format.name):
+        raise VideoError(f"{path}: is truncated before the part that describes the video is complete")
     others = [f"{stream.type}: {_codec_name(stream.codec_context)}" for stream in container.streams.audio]
     covers = ["cover art"] if container.streams.video else []
-    held = ", ".join([*others, *covers]) or "nothing that can be decoded"
-    raise VideoError(f"{path}: has no video stream, only {held}")
+    held = ", ".join([*others, *covers])
+    raise VideoError(f"{path}: has no video stream, only {held}" if held else f"{path}: holds nothing to decode")
 
 
 def _main_stream(container: InputContainer) -> VideoStream | None:

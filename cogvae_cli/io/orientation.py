@@ -15,7 +15,7 @@ from cogvae_cli.errors import VideoError
 MATRIX_BYTES = 36
 
 # PyAV frees the name of a PNG's colour profile twice, which crashes: no side data is asked of these.
-_UNSAFE = ("png", "apng")
+UNSAFE = ("png", "apng")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ def orientation_of(frame: av.VideoFrame, codec: str) -> Orientation:
     """How the file wants this frame shown. Raises VideoError where that can't be told, or is no quarter turn."""
     hint = "turn it with another program first"
     try:
-        matrix = None if codec in _UNSAFE else _display_matrix(frame)
+        matrix = None if codec in UNSAFE else _display_matrix(frame)
     except (KeyError, ValueError):  # none; or PyAV 18 met a kind that it doesn't know (EXIF) and shows none at all
         matrix = None
     if matrix is None:

@@ -114,4 +114,5 @@ def _gap(source: Path) -> list[str]:
     """A notice where numbers of a sequence are missing."""
     numbers = [number for number, _ in numbered_files(source)] if not source.is_dir() else []
     missing = numbers[-1] - numbers[0] + 1 - len(numbers) if numbers else 0
-    return [f"{missing} of the numbers from {numbers[0]} to {numbers[-1]} are missing"] if missing else []
+    verb = "is" if missing == 1 else "are"
+    return [f"{missing} of the numbers from {numbers[0]} to {numbers[-1]} {verb} missing"] if missing else []

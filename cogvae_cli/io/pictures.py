@@ -44,7 +44,10 @@ class PictureFacts:
     height: int
     orientation: Orientation
     frames: int
+    """Of TIFF: 2 for more than one."""
     is_jpeg: bool
+    is_misread: bool
+    """FFmpeg makes a wrong picture of it without a word: TIFF that holds JPEG, or luma and chroma."""
 
 
 def picture_facts(path: Path) -> PictureFacts | None:
@@ -54,12 +57,26 @@ def picture_facts(path: Path) -> PictureFacts | None:
         try:
             with Image.open(path, formats=_FORMATS) as image:
                 turn = image.getexif().get(_ORIENTATION_TAG, 1)
+                is_tiff, is_jpeg = image.format == "TIFF", image.format == "JPEG"
+                is_misread = is_tiff and (image.mode == "YCbCr" or "jpeg" in image.info.get("compression", ""))
                 frames = getattr(image, "n_frames", 1) if image.format == "WEBP" else 1
-                return PictureFacts(*image.size, _TURNS.get(turn, UPRIGHT), frames, image.format == "JPEG")
+                size = image.size
+                if is_tiff and _has_more(image):
+                    frames = 2
+                return PictureFacts(*size, _TURNS.get(turn, UPRIGHT), frames, is_jpeg, is_misread)
         except Image.DecompressionBombError as error:
             raise VideoError("it is a picture of far more pixels than any limit allows") from error
         except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
             return None  # whatever is wrong with it, decoding finds it and says it
+
+
+def _has_more(image: Image.Image) -> bool:
+    """Whether another picture follows the first one of a TIFF."""
+    try:
+        image.seek(1)
+    except Exception:  # noqa: BLE001 - Pillow raises what it likes, and what is wrong there is no matter of the first
+        return False
+    return True
 
 
 def breaks_off(path: Path) -> bool:

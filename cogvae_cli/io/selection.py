@@ -24,9 +24,10 @@ Timed = tuple[av.VideoFrame, Fraction]
 class FrameTimes:
     """Seconds from the first frame to each, while frames come: by time stamps, by the rate where there are none."""
 
-    def __init__(self, tick: Fraction | None, rate: Fraction) -> None:
+    def __init__(self, tick: Fraction | None, rate: Fraction, first: int | None = None) -> None:
+        """`first` is the time stamp of the video's first frame, where that isn't the first one that comes."""
         self._tick, self._period = tick, 1 / rate
-        self._first: int | None = None
+        self._first = first
         self._last: Fraction | None = None
 
     def of(self, frame: av.VideoFrame) -> Fraction:
@@ -42,6 +43,12 @@ class FrameTimes:
                 time = stamped
         self._last = time
         return time
+
+
+def earliest(options: ReadOptions, tick: Fraction | None) -> Fraction:
+    """Seconds from the first frame before which nothing that is shown begins, but for the one on the screen then."""
+    span = _Span.of(options, tick)
+    return span.start - span.slack
 
 
 def selected(frames: Iterator[Timed], options: ReadOptions, tick: Fraction | None, rate: Fraction) -> Iterator[Timed]:

@@ -13,6 +13,9 @@ from cogvae_cli.io.rates import snapped
 FALLBACK_RATE = Fraction(25)
 """Rate of a video whose file names none and whose frames have no time stamps."""
 
+_LONGEST_GAP, _BACK = 10, Fraction(1, 10)
+"""Seconds by which time stamps of one part may go on or, out of order, back."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
@@ -24,6 +27,32 @@ class Timing:
     variable: bool
     times: tuple[Fraction, ...] | None
     """Seconds from the first frame to each frame; only where the rate varies."""
+
+
+class Joints:
+    """Puts parts of a recording end to end whose time stamps start anew: a transport stream that was cut or joined."""
+
+    def __init__(self, tick: Fraction) -> None:
+        """Takes the stamps' unit in seconds."""
+        self._most, self._least = _LONGEST_GAP / tick, -_BACK / tick
+        self._shift, self._step = 0, 1
+        self._last: int | None = None
+        self.count = 0
+        """How many there were so far."""
+
+    def joined(self, stamp: int) -> int:
+        """The stamp of the next frame that is shown, counted on from the part before."""
+        shown = stamp + self._shift
+        if self._last is not None:
+            step = shown - self._last
+            if step > self._most or step < self._least:
+                shown = self._last + self._step
+                self._shift = shown - stamp
+                self.count += 1
+            else:
+                self._step = max(1, step)
+        self._last = shown
+        return shown
 
 
 class Clock:

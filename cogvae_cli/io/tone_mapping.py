@@ -11,7 +11,7 @@ import numpy as np
 WHITE = 203.0
 """Nits of what SDR shows as white."""
 PEAK = 1000.0
-"""Nits of the brightest point that the roll-off makes room for; brighter ones are white too."""
+"""Nits of the brightest point that the roll-off makes room for, unless the file says more; brighter ones are white."""
 
 _M1, _M2 = 2610 / 16384, 2523 / 4096 * 128
 _C1, _C2, _C3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
@@ -25,14 +25,15 @@ _LEVELS = 2**16
 class ToneMapper:
     """Makes SDR of HDR frames of one transfer, `PQ` or `HLG`; the tables are made once."""
 
-    def __init__(self, transfer: str) -> None:
+    def __init__(self, transfer: str, peak: float = PEAK) -> None:
+        """`peak`: nits, WHITE or more, of the brightest point of PQ. HLG is always shown as on a display of PEAK."""
         codes = np.linspace(0, 1, _LEVELS)
         self._is_hlg = transfer == "HLG"
         linear = hlg_to_scene(codes) if self._is_hlg else pq_to_nits(codes)
         self._linear = linear.astype(np.float32)
         # What a pixel's largest part, in steps of PQ, is multiplied by: parts keep their ratio, so hues stay.
         nits = pq_to_nits(codes)
-        self._gain = (rolled_off(nits) / np.maximum(nits, 1e-6)).astype(np.float32)
+        self._gain = (rolled_off(nits, PEAK if self._is_hlg else peak) / np.maximum(nits, 1e-6)).astype(np.float32)
         self._gain[0] = self._gain[1]
 
     def apply(self, frame: np.ndarray) -> np.ndarray:
@@ -65,10 +66,12 @@ def hlg_to_scene(codes: np.ndarray) -> np.ndarray:
     return np.where(codes <= 0.5, codes * codes / 3, (np.exp((codes - _HLG_C) / _HLG_A) + _HLG_B) / 12)
 
 
-def rolled_off(nits: np.ndarray) -> np.ndarray:
-    """Nits from 0 to PEAK into 0 to WHITE: unchanged in the dark, a spline above its knee, never falling."""
-    top = float(nits_to_pq(np.array(PEAK)))
+def rolled_off(nits: np.ndarray, peak: float = PEAK) -> np.ndarray:
+    """Nits from 0 to `peak` into 0 to WHITE: unchanged in the dark, a spline above its knee, never falling."""
+    top = float(nits_to_pq(np.array(peak)))
     limit = float(nits_to_pq(np.array(WHITE))) / top
+    if limit >= 1:
+        return np.asarray(np.minimum(nits, WHITE))
     knee = 1.5 * limit - 0.5
     code = np.minimum(nits_to_pq(nits) / top, 1)
     t = (code - knee) / (1 - knee)

@@ -21,7 +21,7 @@ from cogvae_cli.io.frame_source import FileFrames, FrameSource, WindowFrames
 from cogvae_cli.io.picture_sequence import PictureFrames, files_of, is_sequence
 from cogvae_cli.io.rates import snapped
 from cogvae_cli.io.read_options import PLAIN, ReadOptions, seconds_text
-from cogvae_cli.io.selection import FrameTimes, Timed, selected
+from cogvae_cli.io.selection import FrameTimes, Timed, earliest, selected
 from cogvae_cli.io.standard_streams import STDIN_NAME, is_spooled
 from cogvae_cli.io.timing import FALLBACK_RATE, Clock, Timing
 
@@ -111,7 +111,8 @@ class VideoReader:
     @property
     def notices(self) -> tuple[str, ...]:
         """What a person should know about how this file was read; complete after the last frame."""
-        return (*self._source.facts.notices, *self._finisher.notices, *self._notices)
+        source = self._source
+        return (*source.facts.notices, *self._finisher.notices, *source.found, *self._notices)
 
     @property
     def expected_frames(self) -> int | None:
@@ -135,7 +136,7 @@ class VideoReader:
                 self._given += 1
                 yield pixels
             if not self._given:
-                raise VideoError(f"none of its {self._decoded} frames is in the part that was asked for")
+                raise VideoError("none of its frames is in the part that was asked for")
         except VideoError as error:
             if self._options.on_error == "fail" or not self._given:
                 raise _named(self._name, error) from error
@@ -170,6 +171,8 @@ class VideoReader:
         first = self._source.peek()
         if first is None:
             raise VideoError("no frame can be decoded")
+        self._first_stamp = first.pts
+        self._skip()
         self._finisher = Finisher(self._source, first, self._options)
         facts = self._source.facts
         rate = next((rate for rate in facts.rates[:2] if rate), None)
@@ -189,6 +192,15 @@ class VideoReader:
             stored=(first.width, first.height),
         )
 
+    def _skip(self) -> None:
+        """Leaves out what comes long before the part that was asked for, where the file allows it."""
+        options = self._options
+        if options.start is None or options.deinterlace:  # which looks at the frame before
+            return
+        if not self._source.skip_to(earliest(options, self._source.facts.tick)):
+            self._source.close()
+            self._source = self._open()
+
     @property
     def _name(self) -> str:
         return str(self.path)
@@ -205,7 +217,7 @@ class VideoReader:
         return next((snapped(rate) for rate in self._source.facts.rates if rate), FALLBACK_RATE)
 
     def _timed(self) -> Iterator[Timed]:
-        times = FrameTimes(self._source.facts.tick, self._rate())
+        times = FrameTimes(self._source.facts.tick, self._rate(), self._first_stamp)
         is_due = self._options.deinterlace and not isinstance(self._source, WindowFrames)
         frames = deinterlaced(self._checked()) if is_due else self._checked()
         for frame in frames:

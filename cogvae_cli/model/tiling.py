@@ -23,6 +23,9 @@ from cogvae_cli.model.config import SPACE, TileLayout
 
 Tile = Float[Array, "B _ _ _ C"]
 
+FADE_FROM = 0.35
+"""The part of an overlap before uniform tiles fade (docs/performance.md has others' seams and errors)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Span:
@@ -229,11 +232,17 @@ def _weights(spans: tuple[Span, ...], scale: int) -> list[np.ndarray]:
         place = np.arange(start, stop) + 0.5
         left = (spans[index - 1].start + spans[index - 1].length) * scale - start if index else 0
         right = stop - spans[index + 1].start * scale if index + 1 < len(spans) else 0
-        rise = np.clip((place - start) / left, 0, 1) if left else np.ones_like(place)
-        fall = np.clip((stop - place) / right, 0, 1) if right else np.ones_like(place)
+        rise = _fade((place - start) / left) if left else np.ones_like(place)
+        fall = _fade((stop - place) / right) if right else np.ones_like(place)
         ramps[index, start:stop] = rise * fall
     ramps /= ramps.sum(axis=0)
     return [
         ramps[index, span.start * scale : (span.start + span.length) * scale].astype(np.float32)
         for index, span in enumerate(spans)
     ]
+
+
+def _fade(place: np.ndarray) -> np.ndarray:
+    """From 0 to 1 across the middle of an overlap: next to its edge, where it met zeros, a tile has no say."""
+    x = np.clip((place - FADE_FROM) / (1 - 2 * FADE_FROM), 0, 1)
+    return np.asarray(x * x * (3 - 2 * x))

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from cogvae_cli.io.listing import Listed
 from cogvae_cli.io.remote import is_url
 from cogvae_cli.model.config import DEFAULT_MODEL
-from cogvae_cli.pipeline.batch_home import home_of
+from cogvae_cli.pipeline.batch_home import made_home
 from cogvae_cli.pipeline.batch_messages import Kind
 from cogvae_cli.pipeline.batch_options import BatchOptions, suffix_of
 from cogvae_cli.pipeline.batch_plan import Plan
@@ -76,12 +76,12 @@ def run_batch(job: BatchJob, progress: BatchProgress | None = None) -> BatchResu
     """Runs a batch to its end. Raises as `encode_batch`."""
     start = time.monotonic()
     progress = progress or BatchProgress()
-    suffix, url = suffix_of(job.options), str(job.out) if is_url(str(job.out)) else None
+    suffix, url = suffix_of(job.options), url_of(job)
     job = dataclasses.replace(job, batch=dataclasses.replace(job.batch, store=url))
-    out = home_of(url, Path(job.out))
+    out = made_home(url, job.out)
     with ExitStack() as stack:
         records = stack.enter_context(Records(out, job.batch, progress))
-        clips = _listed(job, out)
+        clips = listed(job, out)
         progress.phase("listing the clips")
         plan = stack.enter_context(Plan(clips, out, suffix, job.batch.shard, flip=job.batch.flip))
         progress.begin(plan.count)
@@ -102,7 +102,13 @@ def run_batch(job: BatchJob, progress: BatchProgress | None = None) -> BatchResu
     )
 
 
-def _listed(job: BatchJob, out: Path) -> Iterator[Any]:
+def url_of(job: BatchJob) -> str | None:
+    """The URL of the outputs; None where they go into a folder."""
+    return str(job.out) if is_url(str(job.out)) else None
+
+
+def listed(job: BatchJob, out: Path) -> Iterator[Listed]:
+    """The clips that the inputs stand for. Raises InputError for inputs that stand for nothing."""
     from cogvae_cli.io.listing import FOREIGN_LATENTS, LATENTS, VIDEOS, ListOptions, list_clips
 
     suffixes: tuple[str, ...] = VIDEOS

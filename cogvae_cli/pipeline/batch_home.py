@@ -17,16 +17,21 @@ from cogvae_cli.pipeline.batch_options import BatchOptions
 from cogvae_cli.pipeline.compile_cache import cache_folder
 
 
-def home_of(url: str | None, out: Path) -> Path:
-    """The folder, made if it isn't there. Raises OutputError."""
-    home = Path(os.path.abspath(out))  # noqa: PTH100 - links stay, ".." goes
-    if url is not None:
-        folder = cache_folder()
-        if folder is None:
-            raise OutputError(
-                f"{url}: its manifest needs a folder here while it grows", "let COGVAE_CACHE name one, not off"
-            )
-        home = folder / "batches" / hashlib.sha256(url.encode()).hexdigest()[:16]
+def home_of(url: str | None, out: str | Path) -> Path:
+    """The folder, absolute. Raises OutputError where there is none for a URL."""
+    if url is None:
+        return Path(os.path.abspath(out))  # noqa: PTH100 - links stay, ".." goes
+    folder = cache_folder()
+    if folder is None:
+        raise OutputError(
+            f"{url}: its manifest needs a folder here while it grows", "let COGVAE_CACHE name one, not off"
+        )
+    return folder / "batches" / hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+def made_home(url: str | None, out: str | Path) -> Path:
+    """As `home_of`, made if it isn't there. Raises OutputError."""
+    home = home_of(url, out)
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:

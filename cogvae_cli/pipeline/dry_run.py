@@ -1,6 +1,6 @@
 """What a job would do: everything is checked that can be without a model's weights, and nothing is written or fetched.
 
-A dry run raises what the job itself would raise at its start.
+A dry run raises what the job itself would raise at its start. Batches: `batch_dry_run`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def plan_encode(
         notices.tell(reader.notices)
         plan = _video_plan(reader, options.tiles, options.frames_policy)
         plan |= {"stored": f"{choice.kind} in {options.store_dtype}, {kind}"}
-        plan |= {"model": _model_text(model, options.revision), "dtype": options.dtype or "float32"}
+        plan |= {"model": model_text(model, options.revision), "dtype": options.dtype or "float32"}
     return DryRun("encode", plan, (output,), notices.told)
 
 
@@ -85,7 +85,7 @@ def plan_roundtrip(source: Path | None, *, model: str | None, options: Roundtrip
         check_kept(reader, options)
         notices.tell(reader.notices)
         plan = _video_plan(reader, options.tiles, "pad")
-        plan |= {"model": _model_text(model or DEFAULT_MODEL, options.revision), "dtype": options.dtype}
+        plan |= {"model": model_text(model or DEFAULT_MODEL, options.revision), "dtype": options.dtype}
     kept = () if options.output is None else (options.output,)
     report = () if files is None else tuple(path for path in (files.page, files.figures) if path is not None)
     return DryRun("roundtrip", plan, (*kept, *report), notices.told)
@@ -117,7 +117,7 @@ def plan_decode(source: Path, output: Path, *, model: str | None, options: Decod
             "frames": f"{frames.count} of {size_text(frames.width, frames.height)} at {header.timing.rate} frames/s",
             "container": f"{write.container}, {write.codec_facts.title if write.codec_facts else 'no codec'}",
             "tiles": _tiles_text(options.tiles, height * SPACE, width * SPACE),
-            "model": _model_text(name, revision),
+            "model": model_text(name, revision),
             "dtype": options.dtype,
         }
     return DryRun("decode", plan, (output,), notices.told)
@@ -172,7 +172,7 @@ def _tiles_text(tiles: TileOptions, height: int, width: int) -> str:
     return f"{counts} of {size_text(tiling.width, tiling.height)}, {tiling.layout}"
 
 
-def _model_text(model: str, revision: str | None) -> str:
+def model_text(model: str, revision: str | None) -> str:
     """The model and where it is. Raises what finding it raises, but never asks the Hub."""
     from cogvae_cli.io import hub
     from cogvae_cli.io.hub_cache import cached_model, commit_of

@@ -14,7 +14,7 @@ from cogvae_cli.model.chunks import latents_of, padded
 from cogvae_cli.model.config import BUILT_IN, PRESETS, SPACE
 from cogvae_cli.pipeline.frames import padding
 from cogvae_cli.pipeline.progress import Progress
-from cogvae_cli.pipeline.results import SCHEMA_VERSION, model_facts, rate_text, size_text
+from cogvae_cli.pipeline.results import SCHEMA_VERSION, model_facts, rate_text, size_text, tile_facts
 from cogvae_cli.pipeline.video_options import ReadOptions
 
 if TYPE_CHECKING:
@@ -195,6 +195,7 @@ def _latents(path: Path) -> Description:
                 "variable_rate": header.timing.variable,
             },
             "padding": {"frames": frames.padded_frames, "bottom": frames.padded_bottom, "right": frames.padded_right},
+            "tiles": tile_facts(header.tiles),
             "frames_policy": frames.policy,
             "dropped_frames": frames.dropped_frames,
             "model": model_facts(header.model),

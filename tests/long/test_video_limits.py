@@ -13,10 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from latents_samples import HEADER, values
 from media import LOSSLESS, Coding, ffmpeg, numbered, read_numbers, write_frames, write_numbered
 from PIL import Image
 
-from cogvae_cli.io.destinations import video_writer
+from cogvae_cli.io.destinations import video_writer, whole_file
+from cogvae_cli.io.latents import LatentsWriter
+from cogvae_cli.io.latents_header import MEMBERS
 from cogvae_cli.io.read_options import ReadOptions
 from cogvae_cli.io.video_reader import VideoReader
 from cogvae_cli.io.write_options import WriteOptions
@@ -29,6 +32,7 @@ LENGTH_BOUND = 10 * MEGABYTE
 SIZE_BOUND = 2_000 * MEGABYTE
 """What reading 8192x8192 may take: a chunk's frames are 201 MB each, and there are four; measured: 1,476 MB."""
 LEAK_BOUND = 5 * MEGABYTE
+LATENTS = ("npz", "safetensors")
 
 READ = """
 import gc, json, sys
@@ -113,21 +117,17 @@ def test_200_opens_leave_no_memory_behind(tmp_path, name):
     assert resident() - before < LEAK_BOUND
 
 
-WRITE = """
+WRITE = f"""
 import sys
-from fractions import Fraction
 from pathlib import Path
-import numpy as np
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
+from test_video_limits import made, put
 from cogvae_cli.errors import OutputError
-from cogvae_cli.io.destinations import video_writer
-from cogvae_cli.io.write_options import WriteOptions
-path, container, codec = Path(sys.argv[1]), sys.argv[2], sys.argv[3] or None
-frames = [np.random.default_rng(seed).integers(0, 256, (6, 48, 64, 3), dtype=np.uint8) for seed in (1, 2)]
+path, container, codec = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+contents = [made(container, seed) for seed in (1, 2)]
 
 def write(which):
-    options = WriteOptions(64, 48, Fraction(25), container, codec=codec)
-    with video_writer(path, options, overwrite=True) as writer:
-        writer.write(frames[which])
+    put(path, container, codec, contents[which])
 """
 
 KILLED = (
@@ -156,6 +156,7 @@ for limit in map(int, sys.argv[4:]):
 )
 
 KINDS = [("a.mp4", "mp4", ""), ("a.mkv", "mkv", "ffv1"), ("a.gif", "gif", ""), ("folder", "png", "")]
+KINDS += [("z.npz", "npz", ""), ("z.safetensors", "safetensors", "")]
 
 
 def contents(path: Path) -> dict[str, bytes]:
@@ -164,11 +165,30 @@ def contents(path: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in files}
 
 
+def made(container: str, seed: int) -> np.ndarray | dict[str, np.ndarray]:
+    """What is written: frames, or the values of latents."""
+    rng = np.random.default_rng(seed)
+    if container in LATENTS:
+        return values(rng)
+    return rng.integers(0, 256, (6, 48, 64, 3), dtype=np.uint8)
+
+
+def put(path: Path, container: str, codec: str, content: np.ndarray | dict[str, np.ndarray]) -> None:
+    if isinstance(content, dict):
+        with (
+            whole_file(path, overwrite=True) as part,
+            LatentsWriter(part, container, HEADER.dtype, MEMBERS[HEADER.posterior]) as latents,
+        ):
+            latents.append(content)
+            latents.finish(HEADER)
+    else:
+        options = WriteOptions(64, 48, Fraction(25), container, codec=codec or None)
+        with video_writer(path, options, overwrite=True) as writer:
+            writer.write(content)
+
+
 def write(path: Path, container: str, codec: str, seed: int) -> dict[str, bytes]:
-    frames = np.random.default_rng(seed).integers(0, 256, (6, 48, 64, 3), dtype=np.uint8)
-    options = WriteOptions(64, 48, Fraction(25), container, codec=codec or None)
-    with video_writer(path, options, overwrite=True) as writer:
-        writer.write(frames)
+    put(path, container, codec, made(container, seed))
     return contents(path)
 
 
