@@ -88,10 +88,9 @@ def _settings() -> dict[str, object]:
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in names]
         for one in sockets:
-            one.bind(("127.0.0.1", 0))
+            one.bind(("", 0))
         ports = {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
-    plain = {"num_cpus": 1, "object_store_memory": _STORE, "include_dashboard": False}
-    return plain | ports | {"node_ip_address": "127.0.0.1"}
+    return {"num_cpus": 1, "object_store_memory": _STORE, "include_dashboard": False} | ports
 
 
 def _serve(count: int) -> None:

@@ -89,7 +89,7 @@ def test_videos_that_are_cut_are_counted_as_videos(here, capsys):
     assert not (here / "out").exists()
 
 
-def test_a_store_is_not_asked(here, capsys, monkeypatch):
+def test_a_store_may_be_empty(here, capsys, monkeypatch):
     monkeypatch.setenv("COGVAE_CACHE", str(here / "cache"))
     plan = told(capsys, "--recursive", "--out-dir", "memory://bucket/latents")
     assert (plan["into"], plan["clips"], plan["to_make"]) == ("memory://bucket/latents", 3, 3)

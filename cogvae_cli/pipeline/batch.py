@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cogvae_cli.io.listing import Listed
+from cogvae_cli.io.remote import is_url
 from cogvae_cli.model.config import DEFAULT_MODEL
-from cogvae_cli.pipeline.batch_home import home_of, url_of
+from cogvae_cli.pipeline.batch_home import made_home
 from cogvae_cli.pipeline.batch_messages import Kind
 from cogvae_cli.pipeline.batch_options import BatchOptions, suffix_of
 from cogvae_cli.pipeline.batch_plan import Plan
@@ -75,9 +76,9 @@ def run_batch(job: BatchJob, progress: BatchProgress | None = None) -> BatchResu
     """Runs a batch to its end. Raises as `encode_batch`."""
     start = time.monotonic()
     progress = progress or BatchProgress()
-    suffix, url = suffix_of(job.options), url_of(job.out)
+    suffix, url = suffix_of(job.options), url_of(job)
     job = dataclasses.replace(job, batch=dataclasses.replace(job.batch, store=url))
-    out = home_of(url, job.out)
+    out = made_home(url, job.out)
     with ExitStack() as stack:
         records = stack.enter_context(Records(out, job.batch, progress))
         clips = listed(job, out)
@@ -99,6 +100,11 @@ def run_batch(job: BatchJob, progress: BatchProgress | None = None) -> BatchResu
         seconds=time.monotonic() - start,
         first_error=records.first_error,
     )
+
+
+def url_of(job: BatchJob) -> str | None:
+    """The URL of the outputs; None where they go into a folder."""
+    return str(job.out) if is_url(str(job.out)) else None
 
 
 def listed(job: BatchJob, out: Path) -> Iterator[Listed]:

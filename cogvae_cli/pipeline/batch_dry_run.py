@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from cogvae_cli.pipeline.batch import BatchJob, listed
-from cogvae_cli.pipeline.batch_home import place_of, url_of
+from cogvae_cli.io.store import Store
+from cogvae_cli.pipeline.batch import BatchJob, listed, url_of
+from cogvae_cli.pipeline.batch_home import home_of
 from cogvae_cli.pipeline.batch_options import Existing, suffix_of
 from cogvae_cli.pipeline.batch_plan import Plan, window_name
 from cogvae_cli.pipeline.dry_run import DryRun, model_text
@@ -26,15 +27,19 @@ def plan_batch(job: BatchJob) -> DryRun:
 
     Outputs that are there are counted, not judged: that reads sources and weights.
     """
-    url, suffix, batch = url_of(job.out), suffix_of(job.options), job.batch
-    out, cuts = place_of(url, job.out), isinstance(job.options, EncodeOptions) and job.options.cuts
-    known = _known(out, in_shards=batch.shards is not None) if url or cuts or batch.shards is not None else None
+    url, suffix, batch = url_of(job), suffix_of(job.options), job.batch
+    out, store = home_of(url, job.out), None if url is None else Store(url)
+    cuts = isinstance(job.options, EncodeOptions) and job.options.cuts
+    known = _known(out, in_shards=batch.shards is not None) if cuts or batch.shards is not None else None
     there = 0
     first: list[str] = []
     with Plan(listed(job, out), out, suffix, batch.shard, flip=batch.flip) as plan:
         for clip in plan:
             output = window_name(clip.output, 0) if cuts else clip.output
-            there += output in known if known is not None else (out / output).exists()
+            if known is not None:
+                there += output in known
+            else:
+                there += (out / output).exists() if store is None else store.has(output)
             if len(first) < _SHOWN:
                 first.append(f"{clip.relative} -> {output}")
         facts = {
@@ -51,7 +56,7 @@ def plan_batch(job: BatchJob) -> DryRun:
 
 
 def _known(out: Path, *, in_shards: bool) -> set[str]:
-    """The outputs that manifests here tell of: in tar shards, in a store, or cut of videos."""
+    """The outputs that manifests here tell of: in tar shards, or cut of videos."""
     from cogvae_cli.io.manifest import read_manifest
 
     rows = (row for path in sorted(out.glob("manifest*.jsonl")) for row in read_manifest(path))

@@ -12,19 +12,13 @@ from pathlib import Path
 
 from cogvae_cli.errors import OutputError
 from cogvae_cli.io.manifest import Manifest
-from cogvae_cli.io.remote import is_url
 from cogvae_cli.io.store import Store
 from cogvae_cli.pipeline.batch_options import BatchOptions
 from cogvae_cli.pipeline.compile_cache import cache_folder
 
 
-def url_of(out: str | Path) -> str | None:
-    """The outputs' URL; None for a folder."""
-    return str(out) if is_url(str(out)) else None
-
-
-def place_of(url: str | None, out: str | Path) -> Path:
-    """The folder, which needn't be there yet. Raises OutputError where a URL has none."""
+def home_of(url: str | None, out: str | Path) -> Path:
+    """The folder, absolute. Raises OutputError where there is none for a URL."""
     if url is None:
         return Path(os.path.abspath(out))  # noqa: PTH100 - links stay, ".." goes
     folder = cache_folder()
@@ -35,9 +29,9 @@ def place_of(url: str | None, out: str | Path) -> Path:
     return folder / "batches" / hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
-def home_of(url: str | None, out: str | Path) -> Path:
-    """The same folder, made if it isn't there. Raises OutputError."""
-    home = place_of(url, out)
+def made_home(url: str | None, out: str | Path) -> Path:
+    """As `home_of`, made if it isn't there. Raises OutputError."""
+    home = home_of(url, out)
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:

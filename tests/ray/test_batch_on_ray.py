@@ -59,9 +59,10 @@ def clips(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    with ray_cluster(3, tmp_path) as cluster:
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Three nodes; the last test has one of them removed."""
+    with ray_cluster(3, tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
 
 
@@ -82,22 +83,6 @@ def assert_as_undisturbed(out: Path, clips: Path) -> None:
     assert all(row.keys() == wanted[name].keys() for name, row in rows.items())
     assert len((out / "failed.jsonl").read_text().splitlines()) == len(BAD)
     assert not list(Path(os.environ["TMPDIR"]).glob(".cogvae-*"))
-
-
-def test_an_actor_that_is_killed_and_a_node_that_is_removed_cost_no_clip(clips, cluster, tmp_path):
-    out = tmp_path / "out"
-    process = start(tmp_path, *ENCODE, clips / "clips", "--out-dir", out, "--ray", cluster.address)
-    seen, steps = 0, [cluster.kill_actor, cluster.remove_node]
-    for _ in looks(process):
-        seen = max(seen, len(cluster.actors()))
-        if steps and rows_so_far(out) >= 4 + 6 * (2 - len(steps)):
-            steps.pop(0)()
-    assert process.returncode == 1, (tmp_path / "stderr").read_text()
-    assert seen == 3
-    assert not steps
-    assert_as_undisturbed(out, clips)
-    assert "an actor died" in (tmp_path / "stderr").read_text()
-    assert not cluster.actors()
 
 
 def test_a_batch_on_ray_that_is_told_to_stop_stops_and_the_same_command_goes_on(clips, cluster, tmp_path):
@@ -133,7 +118,7 @@ def test_clips_that_kill_or_hang_their_worker_are_given_up_on_ray_too(cluster, t
     assert names_below(out) == {"manifest.jsonl", "failed.jsonl", *values_of(out)}
 
 
-def test_without_an_address_or_a_cluster_ray_takes_this_machine(clips, tmp_path):
+def test_without_an_address_ray_finds_a_cluster_or_takes_this_machine(clips, tmp_path):
     out = tmp_path / "videos"
     latents = random.Random(20).sample(sorted((clips / "reference").rglob("*.npz")), 2)
     done = subprocess.run(
@@ -162,3 +147,19 @@ def test_the_example_runs_as_a_job(clips, cluster, tmp_path, root):
     assert done.returncode == 0, done.stderr
     assert "2 encoded, 0 were there, 0 failed" in done.stdout
     assert {path.name for path in (tmp_path / "latents").rglob("*.npz")} == {"a.npz", "c.npz"}
+
+
+def test_an_actor_that_is_killed_and_a_node_that_is_removed_cost_no_clip(clips, cluster, tmp_path):
+    out = tmp_path / "out"
+    process = start(tmp_path, *ENCODE, clips / "clips", "--out-dir", out, "--ray", cluster.address)
+    seen, steps = 0, [cluster.kill_actor, cluster.remove_node]
+    for _ in looks(process):
+        seen = max(seen, len(cluster.actors()))
+        if steps and rows_so_far(out) >= 4 + 6 * (2 - len(steps)):
+            steps.pop(0)()
+    assert process.returncode == 1, (tmp_path / "stderr").read_text()
+    assert seen == 3
+    assert not steps
+    assert_as_undisturbed(out, clips)
+    assert "an actor died" in (tmp_path / "stderr").read_text()
+    assert not cluster.actors()
