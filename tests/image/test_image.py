@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -82,7 +83,7 @@ def test_the_image_says_what_it_is(image):
     variables = dict(one.split("=", 1) for one in config["Env"])
     assert variables["COGVAE_MODEL"] == "cogvideox-2b"
     assert variables["HF_HUB_CACHE"] == "/cache/hub"
-    assert variables["COGVAE_CACHE"] == "/cache/programs"
+    assert variables["COGVAE_CACHE"] == "/cache"
     labels = {name.rpartition(".")[2]: text for name, text in config["Labels"].items()}
     assert labels["licenses"] == "Apache-2.0"
     assert len(labels["revision"]) == 40
@@ -93,8 +94,9 @@ def test_the_built_in_clip_comes_back_offline(container, capsys):
     assert done.returncode == 0, done.stderr
     with capsys.disabled():  # tools/build_image.sh records it
         sys.stdout.write("\n" + "".join(f"  {line}\n" for line in done.stdout.splitlines()))
-    assert "PSNR 20" in done.stdout
-    assert list(container.cache.rglob("programs/*")), "no compiled program was kept in the volume"
+    assert re.search(r"PSNR +20\.\d+ dB", done.stdout)
+    kept = [path for path in (container.cache / "programs").rglob("*") if path.is_file()]
+    assert kept, "no compiled program was kept in the volume"
 
 
 def test_files_come_in_and_go_out_as_the_user_who_asks(container):
