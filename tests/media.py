@@ -194,10 +194,10 @@ def _write(
     return path
 
 
-def ffmpeg(*arguments: str | Path) -> None:
-    """Runs ffmpeg for what PyAV can't write: display matrices, edit lists, streams cut and joined."""
+def ffmpeg(*arguments: str | Path, seconds: int = 60) -> None:
+    """Runs ffmpeg for what PyAV can't write: display matrices, edit lists, streams cut and joined; at most so long."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-y", "-loglevel", "error", *map(str, arguments)]
-    subprocess.run(command, check=True, timeout=60, capture_output=True)
+    subprocess.run(command, check=True, timeout=seconds, capture_output=True)
 
 
 def quarters(size: tuple[int, int] = (64, 48)) -> np.ndarray:

@@ -226,6 +226,13 @@ def test_interlaced_video_is_said(tmp_path):
     assert not reader.record()
 
 
+def test_video_that_is_interlaced_from_somewhere_on_is_said(tmp_path):
+    coding = Coding(options={"flags": "+ildct+ilme", "x264-params": "tff=1"})
+    parts = write_numbered(tmp_path / "a.h264", 5), write_numbered(tmp_path / "b.h264", 5, coding=coding)
+    (tmp_path / "c.h264").write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert any("interlaced" in notice for notice in read(tmp_path / "c.h264")[1].notices)
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.h264"])
 def test_deinterlacing_gives_each_frame_one_moment(tmp_path, name):
     """A bar that moves 4 pixels a field: woven, its edges are combs; deinterlaced, rows beside each other agree."""

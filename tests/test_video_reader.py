@@ -231,3 +231,47 @@ def test_joined_recordings_follow_each_other_though_their_time_stamps_jump(tmp_p
     assert any("time stamps jump once" in notice for notice in reader.notices)
     frames, _ = read(joined, ReadOptions(start=Fraction("0.76"), duration=Fraction("0.12")))
     assert read_numbers(frames) == [19, 0, 1]
+
+
+SAME = {
+    "copy.mov": ["copy"],
+    "copy.mp4": ["copy", "-movflags", "frag_keyframe+empty_moov"],
+    "copy.mkv": ["copy"],
+    "copy.ts": ["copy"],
+    "copy.flv": ["copy"],
+    "copy.nut": ["copy"],
+    "raw.h264": ["copy"],
+}
+LOSSLESS_CODECS = {
+    "ffv1.mkv": ["ffv1", "-pix_fmt", "bgr0"],
+    "ffv1.avi": ["ffv1", "-pix_fmt", "bgr0"],
+    "x264rgb.mp4": ["libx264rgb", "-qp", "0", "-pix_fmt", "rgb24"],
+    "qtrle.mov": ["qtrle", "-pix_fmt", "rgb24"],
+    "png.mov": ["png", "-pix_fmt", "rgb24"],
+    "utvideo.avi": ["utvideo", "-pix_fmt", "gbrp"],
+    "magicyuv.mkv": ["magicyuv", "-pix_fmt", "gbrp"],
+    "raw.nut": ["rawvideo", "-pix_fmt", "rgb24"],
+    "raw.avi": ["rawvideo", "-pix_fmt", "bgr24"],
+    "vp9.webm": ["libvpx-vp9", "-lossless", "1", "-pix_fmt", "gbrp"],
+    "animated.png": ["apng", "-f", "apng", "-pix_fmt", "rgb24"],
+    "%03d.png": ["png", "-pix_fmt", "rgb24"],
+    "%03d.tiff": ["tiff", "-pix_fmt", "rgb24"],
+    "%03d.bmp": ["bmp", "-pix_fmt", "bgr24"],
+}
+
+
+def test_the_same_content_is_the_same_frames_in_every_container(tmp_path):
+    coding = Coding(options={"bf": "2", "b-adapt": "0"}, matrix=6, full=False)
+    source = write_numbered(tmp_path / "source.mp4", 12, coding=coding)
+    expected = np.stack(read(source)[0])
+    for name, options in SAME.items():
+        ffmpeg("-i", source, "-c:v", *options, tmp_path / name)
+        assert np.array_equal(np.stack(read(tmp_path / name)[0]), expected), name
+
+
+def test_the_same_content_is_the_same_frames_in_every_lossless_codec(tmp_path, rng):
+    expected = np.stack([quarters(), *rng.integers(0, 256, (5, 48, 64, 3), dtype=np.uint8)])
+    source = write_frames(tmp_path / "source.mkv", expected, coding=LOSSLESS)
+    for name, options in LOSSLESS_CODECS.items():
+        ffmpeg("-i", source, "-c:v", *options, tmp_path / name)
+        assert np.array_equal(np.stack(read(tmp_path / name)[0]), expected), name

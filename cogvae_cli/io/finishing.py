@@ -34,6 +34,7 @@ class Finisher:
         if peak is not None:
             self._hdr = f"{self._hdr} up to {peak:g} nits"
         self._first_notices = self._notices_of(first)
+        self._interlaced = first.interlaced_frame
 
     @property
     def size(self) -> tuple[int, int]:
@@ -47,6 +48,7 @@ class Finisher:
             raise VideoError(f"its size changes from {old} to {new} after {count} frames")
         if frame.rotation != self._rotation and self._options.autorotate:
             raise VideoError(f"its rotation changes after {count} frames")
+        self._interlaced = self._interlaced or frame.interlaced_frame
 
     def finish(self, frame: av.VideoFrame) -> np.ndarray:
         """RGB as it is shown, uint8 [H W 3]."""
@@ -57,6 +59,8 @@ class Finisher:
     def notices(self) -> tuple[str, ...]:
         """What a person should know; complete after the last frame."""
         notices = list(self._first_notices)
+        if self._interlaced and not self._options.deinterlace:
+            notices.append("the video is interlaced, and both fields of a frame are shown at once (--deinterlace)")
         if self._converter.transparent:
             behind = self._options.alpha
             dropped = "transparency is dropped: transparent pixels show the colour stored in them"
@@ -88,8 +92,6 @@ class Finisher:
         if abs(self.aspect - 1) > NEARLY_SQUARE:
             width, height = self.size
             notices.append(f"pixels are not square ({self.aspect}); frames are stretched to {width}x{height}")
-        if first.interlaced_frame and not self._options.deinterlace:
-            notices.append("the video is interlaced, and both fields of a frame are shown at once (--deinterlace)")
         return notices
 
 
