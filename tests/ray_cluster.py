@@ -55,7 +55,8 @@ class RayCluster:
 def ray_cluster(nodes: int, folder: Path) -> Iterator[RayCluster]:
     """A cluster with that many nodes; what it says goes into the folder.
 
-    A node gives up when its agent isn't up within seconds, which nothing can change; on a busy machine it is tried again.
+    A node gives up when its agent isn't up within seconds, which nothing can change; on a busy machine that is tried
+    again.
     """
     with (folder / "cluster.log").open("w") as log:
         for attempt in range(_STARTS):

@@ -329,8 +329,7 @@ def test_clips_with_urls_are_made_and_kept_like_files(sound):
         assert lines["summary"][count] == 2, sound.stderr
     assert values_of(out) == values_of(sound.out / "a")
     assert rows_of(out)["one.npz"]["source"] == f"{url}/one.mp4"
-    code, _ = sound.run("--out-dir", f"file://{out}/stored", "--flip", inputs=("clips/a/one.mp4",))
-    assert code == 0
+    assert sound.run("--out-dir", f"file://{out}/stored", "--flip", inputs=("clips/a/one.mp4",))[0] == 0
     assert names_below(out / "stored") == {"manifest.jsonl", "one.npz", "one-flip.npz"}
     assert values_of(out / "stored")["one.npz"] == values_of(out)["one.npz"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cogvae_cli.errors import CogvaeError, LatentsError
+from cogvae_cli.io.store import Store
 from cogvae_cli.io.tar_shards import is_in_shard, read_sample
 from cogvae_cli.pipeline.batch_options import BatchOptions
 from cogvae_cli.pipeline.decode import DecodeOptions
@@ -16,7 +17,6 @@ from cogvae_cli.pipeline.encode import EncodeOptions
 
 if TYPE_CHECKING:
     from cogvae_cli.io.latents_header import LatentsHeader
-    from cogvae_cli.io.store import Store
     from cogvae_cli.pipeline.batch_plan import Clip
 
 Row = Mapping[str, Any]
@@ -46,13 +46,12 @@ class Judge:
         out: Path,
         identity: str | None,
         batch: BatchOptions,
-        store: Store | None = None,
     ) -> None:
         """`settings` is the hash of the options; `identity` the model's, None where each file names its own."""
         self._options, self._settings = options, settings
         self._out, self._identity, self._verify = out, identity, batch.verify
         self._in_shards = batch.shards is not None
-        self._store = store
+        self._store = None if batch.store is None else Store(batch.store)
 
     def judge(self, clip: Clip, row: Row | None) -> Judgement | None:
         """What is to be done about a clip's output; None where there is none. `row` is the manifest's."""

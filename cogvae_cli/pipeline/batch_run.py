@@ -117,7 +117,7 @@ class Run:
         batch = self._job.batch
         identity = None if batch.existing == "overwrite" else self._identity()
         judges = {
-            mirror: Judge(options, self._settings[mirror], self._out, identity, batch, self._records.store)
+            mirror: Judge(options, self._settings[mirror], self._out, identity, batch)
             for mirror, options in self._options.items()
         }
         for clip in self._plan:
