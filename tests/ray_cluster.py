@@ -13,7 +13,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
+_STARTS = 8
 _STORE = 100 * 2**20  # bytes of shared memory a node
 
 
@@ -23,7 +25,7 @@ class RayCluster:
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self.address = self._answer()
-        assert self.address, "the cluster didn't start: see cluster.log"
+        """Empty if it didn't start."""
 
     def remove_node(self) -> None:
         """Kills all that runs on the node that came last."""
@@ -51,19 +53,34 @@ class RayCluster:
 
 @contextmanager
 def ray_cluster(nodes: int, folder: Path) -> Iterator[RayCluster]:
-    """A cluster with that many nodes; what it says goes into the folder."""
+    """A cluster with that many nodes; what it says goes into the folder.
+
+    A node gives up when its agent isn't up within seconds, which nothing can change; on a busy machine that is tried
+    again.
+    """
     with (folder / "cluster.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, __file__, str(nodes)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
-        try:
-            yield RayCluster(process)
-        finally:
-            process.communicate(timeout=60)  # the end of its input is the end of it
+        for attempt in range(_STARTS):
+            process = _started(nodes, log)
+            try:
+                cluster = RayCluster(process)
+                if cluster.address:
+                    yield cluster
+                    return
+            finally:
+                process.communicate(timeout=60)  # the end of its input is the end of it
+            log.write(f"attempt {attempt + 1} failed\n")
+            log.flush()
+    raise AssertionError(f"the cluster didn't start: see {folder}/cluster.log")
+
+
+def _started(nodes: int, log: IO[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, __file__, str(nodes)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+    )
 
 
 def descendants(process: int) -> list[int]:

@@ -148,10 +148,8 @@ def encode(
         program=program,
         overwrite=overwrite,
     )
-    trouble = (skip_existing, verify_existing, fail_fast, timeout, log_file)
-    many = batch.Many(
-        out_dir, recursive, root, path_column, *trouble, shard, shards, flip, ray, ray_workers, batch_size
-    )
+    trouble = (skip_existing, verify_existing, fail_fast, timeout, log_file, shard)
+    many = batch.Many(out_dir, recursive, root, path_column, *trouble, shards, flip, ray, ray_workers, batch_size)
     model = model or DEFAULT_MODEL
     if out_dir is not None:
         job = BatchJob("encode", sources, out_dir, model, chosen, many.options(overwrite=overwrite))

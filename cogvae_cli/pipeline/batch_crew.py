@@ -141,6 +141,11 @@ class Crew:
         elif self._worker is not None:
             self._worker.close()
 
+    def kill(self) -> None:
+        """Ends the worker at once, whatever it does."""
+        if self._worker is not None:
+            self._worker.kill()
+
     @property
     def _is_alone(self) -> bool:
         return any(flight.retries for flight in self._flights.values())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cogvae_cli.errors import CogvaeError, LatentsError
+from cogvae_cli.io.store import Store
 from cogvae_cli.io.tar_shards import is_in_shard, read_sample
 from cogvae_cli.pipeline.batch_options import BatchOptions
 from cogvae_cli.pipeline.decode import DecodeOptions
@@ -16,7 +17,6 @@ from cogvae_cli.pipeline.encode import EncodeOptions
 
 if TYPE_CHECKING:
     from cogvae_cli.io.latents_header import LatentsHeader
-    from cogvae_cli.io.store import Store
     from cogvae_cli.pipeline.batch_plan import Clip
 
 Row = Mapping[str, Any]
@@ -36,16 +36,6 @@ class Judgement:
     """A new row for the manifest: of an output that can stay, but had none, or has new time stamps."""
 
 
-@dataclass(frozen=True)
-class Outputs:
-    """Where a batch's outputs lie."""
-
-    folder: Path
-    """Of the manifest too."""
-    store: Store | None = None
-    """The store that has them instead; the folder has the manifest then."""
-
-
 class Judge:
     """Judges the outputs that some options make."""
 
@@ -53,15 +43,15 @@ class Judge:
         self,
         options: EncodeOptions | DecodeOptions,
         settings: str,
-        outputs: Outputs,
+        out: Path,
         identity: str | None,
         batch: BatchOptions,
     ) -> None:
         """`settings` is the hash of the options; `identity` the model's, None where each file names its own."""
         self._options, self._settings = options, settings
-        self._out, self._identity, self._verify = outputs.folder, identity, batch.verify
+        self._out, self._identity, self._verify = out, identity, batch.verify
         self._in_shards = batch.shards is not None
-        self._store = outputs.store
+        self._store = None if batch.store is None else Store(batch.store)
 
     def judge(self, clip: Clip, row: Row | None) -> Judgement | None:
         """What is to be done about a clip's output; None where there is none. `row` is the manifest's."""

@@ -28,7 +28,7 @@ from cogvae_cli.pipeline.batch_ray_slots import Slots, slots_of
 
 _GROWTH = 10.0  # seconds between two looks at how large the cluster is
 _WAITING = 60.0  # seconds without an actor after which that is told
-_FAREWELL = 4.0  # seconds that actors get to end their workers
+_FAREWELL = 5.0  # seconds that actors get to end their workers
 _PINGED = 30.0  # seconds between two signs of life
 
 _HINT = "every node needs the same cogvae: install it in the image, or with a runtime environment"

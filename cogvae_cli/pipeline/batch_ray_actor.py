@@ -90,7 +90,7 @@ class ClipActor:
                 self._listen()
                 if self._crew.is_idle:
                     time.sleep(_LISTENING)
-            self._crew.close()
+            self._crew.kill()
         except CogvaeError as error:
             self._refuse_all(error)
         except BaseException:  # noqa: BLE001 - a thread's boundary
@@ -122,7 +122,7 @@ class ClipActor:
 
     def _refuse_all(self, error: CogvaeError) -> None:
         """Every clip, now and later, ends with what makes all of them impossible."""
-        self._crew.close()
+        self._crew.kill()
         while not self._is_over:
             for number in list(self._waiting):
                 self._end(number, Broken(error))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cogvae_cli.errors import CogvaeError, OutputError, OutputExistsError
 from cogvae_cli.pipeline.batch_crew import Crew
-from cogvae_cli.pipeline.batch_existing import Judge, Judgement, Outputs
+from cogvae_cli.pipeline.batch_existing import Judge, Judgement
 from cogvae_cli.pipeline.batch_messages import Advanced, Event, Failed, Job, Made, Noticed, Part, Task
 from cogvae_cli.pipeline.batch_options import BatchOptions, mirrored, settings_hash, suffix_of
 from cogvae_cli.pipeline.batch_plan import Clip, Plan
@@ -116,9 +116,8 @@ class Run:
         """The clips that have to be made; None for one that needn't."""
         batch = self._job.batch
         identity = None if batch.existing == "overwrite" else self._identity()
-        outputs = Outputs(self._out, self._records.store)
         judges = {
-            mirror: Judge(options, self._settings[mirror], outputs, identity, batch)
+            mirror: Judge(options, self._settings[mirror], self._out, identity, batch)
             for mirror, options in self._options.items()
         }
         for clip in self._plan:

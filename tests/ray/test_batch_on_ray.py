@@ -39,8 +39,7 @@ def environment(tmp_path_factory):
     patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "compiled"))
     patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    patch.setenv("RAY_raylet_start_wait_time_s", "600")  # a machine that does other things too
-    patch.setenv("RAY_agent_register_timeout_ms", "600000")
+    patch.setenv("RAY_raylet_start_wait_time_s", "60")
     with tempfile.TemporaryDirectory(prefix="cv-", dir="/tmp") as folder:  # the names of Ray's sockets are long
         patch.setenv("TMPDIR", folder)
         yield
