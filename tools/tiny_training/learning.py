@@ -1,0 +1,196 @@
+"""One step of learning: the product's networks in streams, the loss, the optimiser, the average of the weights.
+
+Axes: B batch, T time, H height, W width; t h w z are those of latents.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, UInt8
+
+from cogvae_cli.model import chunks, weights
+from cogvae_cli.model.config import VAEConfig
+from cogvae_cli.model.numerics import Numerics
+from cogvae_cli.model.vae import Network, clamp_logvar, to_unit
+
+Params = Mapping[str, Any]
+"""The parameters of both networks, by name."""
+
+SQUARES, GRADIENTS, KL = 2.0, 0.25, 1e-5
+"""Weights of the mean squared error, of the errors of differences in space and time, and of the KL, beside L1's 1."""
+
+FIRST_LOGVAR = -6.0
+"""Log-variance that an untrained encoder says: noise of unit scale would drown what the latents hold."""
+
+BETWEEN = 0.9995
+"""Decay of the average of the weights, once the run is long enough for it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Nets:
+    """Encoder and decoder of a config, in float32."""
+
+    config: VAEConfig
+
+    @functools.cached_property
+    def parts(self) -> dict[str, Network]:
+        return {part: Network(self.config, part, Numerics()) for part in weights.PARTS}
+
+    def fresh(self, seed: int) -> Params:
+        """Random parameters, as one step of learning finds its way from soonest.
+
+        A conditioned norm starts as a plain one with a little of the latents, a resnet near its shortcut.
+        """
+        rngs = nnx.Rngs(seed)
+        return {part: _eased(nnx.state(network.build(rngs), nnx.Param)) for part, network in self.parts.items()}
+
+    def read(self, tensors: weights.Tensors) -> Params:
+        """Those of a file in diffusers' form. Raises ModelError where they don't fit."""
+        weights.check(self.config, tensors)
+        params = {part: weights.to_params(network, tensors) for part, network in self.parts.items()}
+        return jax.tree.map(jnp.asarray, params)
+
+    def encode(
+        self, params: Params, frames: Float[Array, "B T H W 3"]
+    ) -> tuple[Float[Array, "B t h w z"], Float[Array, "B t h w z"]]:
+        """Means and clamped log-variances, chunk by chunk with caches as the product streams them."""
+        moments = self._stream("encoder", params, frames, chunks.encode_plan(frames.shape[1]))
+        mean, logvar = jnp.split(moments, 2, axis=-1)
+        return mean, clamp_logvar(logvar)
+
+    def decode(self, params: Params, latents: Float[Array, "B t h w z"]) -> Float[Array, "B T H W 3"]:
+        """Frames, not clamped."""
+        return self._stream("decoder", params, latents, chunks.decode_plan(latents.shape[1]))
+
+    def _stream(self, part: str, params: Params, x: jax.Array, plan: tuple[int, ...]) -> jax.Array:
+        network: Any = nnx.merge(self.parts[part].structure(), params[part])
+        out, caches, start = [], None, 0
+        for length in plan:
+            y, caches = network(x[:, start : start + length], caches)
+            out.append(y)
+            start += length
+        return jnp.concatenate(out, axis=1)
+
+
+def _eased(state: nnx.State[Any, Any]) -> nnx.State[Any, Any]:
+    leaves = []
+    for path, leaf in nnx.to_flat_state(state):
+        name, value = ".".join(map(str, path)), leaf.get_value()
+        if name.endswith("conv_y.conv.bias"):
+            value = jnp.ones_like(value)
+        elif name.endswith(("conv_y.conv.weight", "conv_b.conv.weight")):
+            value = value * 0.3
+        elif name.endswith("conv2.conv.weight"):
+            value = value * 0.3
+        elif name == "conv_out.conv.bias" and value.size > 3:
+            value = value.at[value.size // 2 :].set(FIRST_LOGVAR)
+        leaves.append((path, leaf.replace(value)))
+    return nnx.from_flat_state(leaves)
+
+
+def _differences(x: Float[Array, "B T H W 3"], axis: int) -> jax.Array:
+    return jnp.abs(jnp.diff(x, axis=axis))
+
+
+def loss_of(
+    nets: Nets, params: Params, pixels: UInt8[Array, "B T H W 3"], key: jax.Array
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """The loss of a sample, and its parts. The decoder sees a draw from the posterior."""
+    frames = to_unit(pixels)
+    mean, logvar = nets.encode(params, frames)
+    deviation = jnp.exp(0.5 * logvar)
+    latents = mean + deviation * jax.random.normal(key, mean.shape)
+    error = nets.decode(params, latents) - frames
+    squares = jnp.mean(jnp.square(error))
+    # A difference of errors is the error of the difference.
+    gradients = sum(jnp.mean(_differences(error, axis)) for axis in (1, 2, 3) if error.shape[axis] > 1)
+    kl = 0.5 * jnp.mean(jnp.square(mean) + jnp.square(deviation) - 1.0 - logvar)
+    total = jnp.mean(jnp.abs(error)) + SQUARES * squares + GRADIENTS * gradients + KL * kl
+    parts = {"loss": total, "squares": squares, "kl": kl, "latents": jnp.mean(jnp.square(mean))}
+    return total, parts
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The learning rate: up from nothing, level, and down to nothing over the last share of the steps."""
+
+    steps: int
+    peak: float = 3e-3
+    warm_up: int = 50
+    falling: float = 0.3
+
+    def rate(self, step: jax.typing.ArrayLike) -> jax.Array:
+        left = (self.steps - jnp.asarray(step, jnp.float32)) / max(self.falling * self.steps, 1.0)
+        risen = (jnp.asarray(step, jnp.float32) + 1.0) / self.warm_up
+        return self.peak * jnp.clip(jnp.minimum(left, risen), 0.0, 1.0)
+
+
+def optimiser_of(schedule: Schedule) -> optax.GradientTransformation:
+    """Muon for kernels, as matrices from what goes in to what comes out; Adam for gains and biases."""
+
+    def axes(params: Any) -> Any:
+        return jax.tree.map(_matrix, params)
+
+    muon = optax.contrib.muon(
+        schedule.rate, muon_weight_dimension_numbers=axes, consistent_rms=0.2, adam_b2=0.99
+    )
+    return optax.chain(optax.clip_by_global_norm(1.0), muon)
+
+
+def _matrix(leaf: jax.Array) -> optax.contrib.MuonDimensionNumbers | None:
+    if leaf.ndim == 1:
+        return None
+    return optax.contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class State:
+    """All that a step changes."""
+
+    params: Params
+    average: Params
+    """An exponential average of `params`: what is exported."""
+    optimiser: Any
+    step: jax.Array
+
+
+def started(params: Params, optimiser: optax.GradientTransformation) -> State:
+    """The state before the first step."""
+    copies = jax.tree.map(jnp.copy, params)  # a step gives both away
+    return State(params, copies, optimiser.init(params), jnp.zeros((), jnp.int32))
+
+
+Gradients = Callable[[Params, np.ndarray, jax.Array], tuple[Params, dict[str, jax.Array]]]
+
+
+def gradients_of(nets: Nets) -> Gradients:
+    """(params, pixels, key) -> (gradients, parts of the loss); compiles once for each shape of pixels."""
+
+    def run(params: Params, pixels: jax.Array, key: jax.Array) -> tuple[Params, dict[str, jax.Array]]:
+        gradients, parts = jax.grad(functools.partial(loss_of, nets), has_aux=True)(params, pixels, key)
+        return gradients, parts
+
+    return jax.jit(run)
+
+
+def update_of(optimiser: optax.GradientTransformation) -> Callable[[State, Params], tuple[State, jax.Array]]:
+    """(state, gradients) -> (state, norm of the gradients)."""
+
+    def run(state: State, gradients: Params) -> tuple[State, jax.Array]:
+        changes, inner = optimiser.update(gradients, state.optimiser, state.params)
+        params = optax.apply_updates(state.params, changes)
+        decay = jnp.minimum(BETWEEN, (1.0 + state.step) / (10.0 + state.step))
+        average = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state.average, params)
+        return State(params, average, inner, state.step + 1), optax.global_norm(gradients)
+
+    return jax.jit(run, donate_argnums=0)
