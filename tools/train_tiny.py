@@ -36,9 +36,7 @@ def config_of_tiny() -> dict[str, Any]:
 def train(chosen: argparse.Namespace) -> None:
     """Starts a stage, or goes on with it."""
     begins = None if chosen.begins is None else run.sha256_of_weights(chosen.begins)
-    stage = run.Stage(
-        chosen.steps, chosen.course, chosen.seed, chosen.rate, chosen.falling, chosen.batch, begins
-    )
+    stage = run.Stage(chosen.steps, chosen.course, chosen.seed, chosen.rate, chosen.falling, chosen.batch, begins)
     folder = run.Folder(chosen.run)
     pixels = media.pixels_of(chosen.media, folder.media)
     nets = Nets(VAEConfig.from_diffusers(config_of_tiny(), "tiny"))
@@ -68,7 +66,9 @@ def main() -> None:
     one.add_argument("--media", type=Path, required=True)
     one.add_argument("--steps", type=int, required=True, help="of the whole stage: its schedule depends on them")
     one.add_argument("--course", choices=sorted(run.COURSES), default=run.Stage.course)
-    one.add_argument("--from", dest="begins", type=Path, help="folder or file in diffusers' form; default: random weights")
+    one.add_argument(
+        "--from", dest="begins", type=Path, help="folder or file in diffusers' form; default: random weights"
+    )
     one.add_argument("--seed", type=int, default=run.Stage.seed)
     one.add_argument("--rate", type=float, default=run.Stage.rate, help="peak of the learning rate")
     one.add_argument("--falling", type=float, default=run.Stage.falling, help="share of the steps over which it falls")

@@ -22,7 +22,9 @@ PLACES, FRAMES = 4, 9
 """How many clips of how many whole frames of each medium the scaling factor is measured on."""
 
 
-def export(params: Mapping[str, Any], config: Mapping[str, Any], media: Sequence[np.ndarray], folder: Path) -> dict[str, Any]:
+def export(
+    params: Mapping[str, Any], config: Mapping[str, Any], media: Sequence[np.ndarray], folder: Path
+) -> dict[str, Any]:
     """Writes float16 weights and their config; says the file's sha256 and the scaling factor."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{STEM}{WEIGHTS}"

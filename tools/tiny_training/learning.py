@@ -87,9 +87,7 @@ def _eased(state: nnx.State[Any, Any]) -> nnx.State[Any, Any]:
         name, value = ".".join(map(str, path)), leaf.get_value()
         if name.endswith("conv_y.conv.bias"):
             value = jnp.ones_like(value)
-        elif name.endswith(("conv_y.conv.weight", "conv_b.conv.weight")):
-            value = value * 0.3
-        elif name.endswith("conv2.conv.weight"):
+        elif name.endswith(("conv_y.conv.weight", "conv_b.conv.weight", "conv2.conv.weight")):
             value = value * 0.3
         elif name == "conv_out.conv.bias" and value.size > 3:
             value = value.at[value.size // 2 :].set(FIRST_LOGVAR)
@@ -140,9 +138,7 @@ def optimiser_of(schedule: Schedule) -> optax.GradientTransformation:
     def axes(params: Any) -> Any:
         return jax.tree.map(_matrix, params)
 
-    muon = optax.contrib.muon(
-        schedule.rate, muon_weight_dimension_numbers=axes, consistent_rms=0.2, adam_b2=0.99
-    )
+    muon = optax.contrib.muon(schedule.rate, muon_weight_dimension_numbers=axes, consistent_rms=0.2, adam_b2=0.99)
     return optax.chain(optax.clip_by_global_norm(1.0), muon)
 
 

@@ -108,7 +108,9 @@ def _mapped(folder: Path, cache: Path, medium: Medium) -> np.ndarray:
         path = folder / medium.path
         found = sha256_of(path)
         if found != medium.sha256:
-            raise CogvaeError(f"{path} has sha256 {found}, not {medium.sha256}: it is another file than was learned from")
+            raise CogvaeError(
+                f"{path} has sha256 {found}, not {medium.sha256}: it is another file than was learned from"
+            )
         _decode(path, medium, kept)
         said.write_text(wanted, encoding="utf-8")
     pixels: np.ndarray = np.load(kept, mmap_mode="r")

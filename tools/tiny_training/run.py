@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import os
@@ -17,14 +18,14 @@ from typing import Any
 
 import jax
 import numpy as np
-from tiny_training import samples
-from tiny_training.learning import Nets, Schedule, State, gradients_of, optimiser_of, started, update_of
-from tiny_training.samples import Samples, Shape
 
 from cogvae_cli.errors import UsageError
 from cogvae_cli.io.fingerprint import sha256_of
 from cogvae_cli.io.model_folder import on_disk
 from cogvae_cli.io.weights import read_tensors
+from tiny_training import samples
+from tiny_training.learning import Nets, Schedule, State, gradients_of, optimiser_of, started, update_of
+from tiny_training.samples import Samples, Shape
 
 COURSES: Mapping[str, tuple[tuple[float, Shape], ...]] = {
     "small": ((0.65, Shape(1, 9, 64)), (0.35, Shape(2, 1, 128))),
@@ -88,10 +89,10 @@ class Folder:
 
     def save(self, stage: Stage, state: State) -> None:
         """Writes the checkpoint, whole or not at all."""
-        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(state)]
+        leaves = {str(place): np.asarray(leaf) for place, leaf in enumerate(jax.tree.leaves(state))}
         part = self.checkpoint.with_suffix(".part")
         with part.open("wb") as file:
-            np.savez(file, stage=json.dumps(dataclasses.asdict(stage)), **{str(i): leaf for i, leaf in enumerate(leaves)})
+            np.savez(file, stage=json.dumps(dataclasses.asdict(stage)), **leaves)
         part.replace(self.checkpoint)
 
     def kept(self, nets: Nets) -> tuple[Stage, State]:
@@ -113,8 +114,10 @@ class Folder:
 
 def first_state(nets: Nets, stage: Stage, begins: Path | None) -> State:
     """The state before the first step, from the weights of `begins` or from the seed."""
-    params = nets.fresh(stage.seed) if begins is None else nets.read(read_tensors(on_disk(begins)))
-    return started(params, optimiser_of(stage.schedule))
+    optimiser = optimiser_of(stage.schedule)
+    if begins is None:
+        return jax.jit(lambda: started(nets.fresh(stage.seed), optimiser))()
+    return jax.jit(functools.partial(started, optimiser=optimiser))(nets.read(read_tensors(on_disk(begins))))
 
 
 def sha256_of_weights(begins: Path) -> str:
