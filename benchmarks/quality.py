@@ -6,7 +6,7 @@ either side; without one they keep their own.
 
     python benchmarks/quality.py                                            tiny, the built-in clip
     python benchmarks/quality.py --model FOLDER cityCC0.mpg@720x400 bigbuckbunny.mp4@640x360
-    python benchmarks/quality.py --frames 17 --flat 720x400 --json figures.json
+    python benchmarks/quality.py --frames 9 --flat 720x400 --json figures.json
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ COLOURS = {
     "grey 128": (128, 128, 128),
     "grey 192": (192, 192, 192),
 }
+
+WITHIN = 8
+"""Levels that a flat colour may be off by."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,18 +127,26 @@ def named(text: str) -> tuple[str, tuple[int, int] | None]:
     return (found[1], (int(found[2]), int(found[3]))) if found else (text, None)
 
 
-def flat(vae: VAE, size: tuple[int, int], frames: int) -> dict[str, list[float]]:
-    """For each flat colour, what of R, G and B is farthest from it in any pixel's place of the clip's mean frame."""
+@dataclasses.dataclass(frozen=True)
+class Flat:
+    """What becomes of one flat colour."""
+
+    away: tuple[float, ...]
+    """Mean of a frame less the colour, in levels, of R, G and B; of the frame where it is farthest."""
+    within: float
+    """Share of pixels whose channels are all within WITHIN levels."""
+
+
+def flat(vae: VAE, colour: tuple[int, int, int], size: tuple[int, int], frames: int) -> Flat:
+    """A clip of that colour, there and back."""
     width, height = size
-    told = {}
-    for name, colour in COLOURS.items():
-        clip = np.full((padded(frames), height, width, 3), colour, np.uint8)
-        cuts = itertools.pairwise([0, *range(FIRST_FRAMES, len(clip), FRAMES), len(clip)])
-        chunks = (Chunk(clip[start:stop], start, stop - start) for start, stop in cuts)
-        means = [result.mean(axis=(1, 2)) for _, result in passed(vae, chunks)]
-        away = np.concatenate(means) - colour  # [T 3]
-        told[name] = [float(values[np.abs(values).argmax()]) for values in away.T]
-    return told
+    clip = np.full((padded(frames), height, width, 3), colour, np.uint8)
+    cuts = itertools.pairwise([0, *range(FIRST_FRAMES, len(clip), FRAMES), len(clip)])
+    chunks = (Chunk(clip[start:stop], start, stop - start) for start, stop in cuts)
+    back = np.concatenate([result for _, result in passed(vae, chunks)]).astype(np.float64) - colour  # [T H W 3]
+    away = back.mean(axis=(1, 2))  # [T 3]
+    worst = tuple(float(values[np.abs(values).argmax()]) for values in away.T)
+    return Flat(worst, float((np.abs(back) <= WITHIN).all(axis=-1).mean()))
 
 
 def show(clips: list[Measured]) -> None:
@@ -158,6 +169,12 @@ def show(clips: list[Measured]) -> None:
             print(f"{clip.name}: {clip.perceptual.reason}", file=sys.stderr)
 
 
+def show_flat(colours: dict[str, Flat]) -> None:
+    print(f"\n| flat colour | frames off by, at most, R G B | pixels within {WITHIN} levels |\n|---|---|---|")
+    for name, found in colours.items():
+        print(f"| {name} | {' '.join(f'{value:+.1f}' for value in found.away)} | {100 * found.within:.1f} % |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="*", metavar="CLIP[@WIDTHxHEIGHT]")
@@ -166,19 +183,18 @@ def main() -> None:
     parser.add_argument("--flat", metavar="WIDTHxHEIGHT", help="measure flat colours at that size too")
     parser.add_argument("--json", type=Path, help="write all figures, by frame too, to that file")
     chosen = parser.parse_args()
+    flat_size = named(f"flat@{chosen.flat}")[1] if chosen.flat else None
+    if chosen.flat and flat_size is None:
+        parser.error(f"{chosen.flat} is no WIDTHxHEIGHT")
     vae = load(chosen.model, dtype="float32")
     with built_in_clip() as clip:
         clips = [measured(vae, text, chosen.frames) for text in chosen.clips or [str(clip)]]
     show(clips)
     figures: dict[str, Any] = {"model": chosen.model, "clips": [clip.as_dict() for clip in clips]}
-    if chosen.flat:
-        _, size = named(f"flat@{chosen.flat}")
-        if size is None:
-            parser.error(f"{chosen.flat} is no WIDTHxHEIGHT")
-        figures["flat"] = flat(vae, size, min(chosen.frames, FIRST_FRAMES + FRAMES))
-        print("\n| flat colour | off by, R G B |\n|---|---|")
-        for name, away in figures["flat"].items():
-            print(f"| {name} | {' '.join(f'{value:+.1f}' for value in away)} |")
+    if flat_size is not None:
+        colours = {name: flat(vae, colour, flat_size, chosen.frames) for name, colour in COLOURS.items()}
+        show_flat(colours)
+        figures["flat"] = {name: dataclasses.asdict(found) for name, found in colours.items()}
     if chosen.json:
         chosen.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
