@@ -38,7 +38,7 @@ def train(chosen: argparse.Namespace) -> None:
     begins = None if chosen.begins is None else run.sha256_of_weights(chosen.begins)
     stage = run.Stage(chosen.steps, chosen.course, chosen.seed, chosen.rate, chosen.falling, chosen.batch, begins)
     folder = run.Folder(chosen.run)
-    pixels = media.pixels_of(chosen.media, folder.media)
+    pixels = media.pixels_of(chosen.media, folder.media, media.MEDIA)
     nets = Nets(VAEConfig.from_diffusers(config_of_tiny(), "tiny"))
     goes_on = folder.checkpoint.exists()
     state = folder.restored(nets, stage) if goes_on else run.first_state(nets, stage, chosen.begins)
@@ -51,7 +51,7 @@ def export(chosen: argparse.Namespace) -> None:
     """Writes the average of the weights that the checkpoint holds."""
     folder = run.Folder(chosen.run)
     stage, state = folder.kept(Nets(VAEConfig.from_diffusers(config_of_tiny(), "tiny")))
-    pixels = media.pixels_of(chosen.media, folder.media)
+    pixels = media.pixels_of(chosen.media, folder.media, media.MEDIA)
     said = exporting.export(state.average, config_of_tiny(), pixels, chosen.folder)
     folder.write("export", step=int(state.step), begins=stage.begins, **said)
     print(json.dumps(said))

@@ -91,7 +91,7 @@ MEDIA = (
 )
 
 
-def pixels_of(folder: Path, cache: Path, media: Sequence[Medium] = MEDIA) -> list[np.ndarray]:
+def pixels_of(folder: Path, cache: Path, media: Sequence[Medium]) -> list[np.ndarray]:
     """The frames of each medium, uint8 [T H W 3], decoded once and then mapped from `cache`.
 
     Raises CogvaeError for a file that isn't the one of the table.
