@@ -133,19 +133,45 @@ class Schedule:
 
 
 def optimiser_of(schedule: Schedule) -> optax.GradientTransformation:
-    """Muon for kernels, as matrices from what goes in to what comes out; Adam for gains and biases."""
+    """Muon for kernels, as matrices from what goes in to what comes out; Adam for gains and biases.
 
-    def axes(params: Any) -> Any:
-        return jax.tree.map(_matrix, params)
+    Parameters of one shape are stacked: a few programs instead of one for each.
+    """
+
+    def axes(stacks: Any) -> Any:
+        return jax.tree.map(_matrix, stacks)
 
     muon = optax.contrib.muon(schedule.rate, muon_weight_dimension_numbers=axes, consistent_rms=0.2, adam_b2=0.99)
     return optax.chain(optax.clip_by_global_norm(1.0), muon)
 
 
-def _matrix(leaf: jax.Array) -> optax.contrib.MuonDimensionNumbers | None:
-    if leaf.ndim == 1:
+def _matrix(stack: jax.Array) -> optax.contrib.MuonDimensionNumbers | None:
+    if stack.ndim == 2:
         return None
-    return optax.contrib.MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+    return optax.contrib.MuonDimensionNumbers(tuple(range(1, stack.ndim - 1)), stack.ndim - 1)
+
+
+def _groups(params: Params) -> dict[str, list[int]]:
+    """The places of the leaves of each shape, under a name for it."""
+    groups: dict[str, list[int]] = {}
+    for place, leaf in enumerate(jax.tree.leaves(params)):
+        groups.setdefault("x".join(map(str, leaf.shape)), []).append(place)
+    return groups
+
+
+def stacked(params: Params) -> dict[str, jax.Array]:
+    """Leaves of one shape as one array, [N ...]."""
+    leaves = jax.tree.leaves(params)
+    return {name: jnp.stack([leaves[place] for place in places]) for name, places in _groups(params).items()}
+
+
+def unstacked(stacks: Mapping[str, jax.Array], like: Params) -> Params:
+    """The reverse, in the form of `like`."""
+    leaves: dict[int, jax.Array] = {}
+    for name, places in _groups(like).items():
+        leaves |= dict(zip(places, stacks[name], strict=True))
+    params: Params = jax.tree.unflatten(jax.tree.structure(like), [leaves[place] for place in range(len(leaves))])
+    return params
 
 
 @jax.tree_util.register_dataclass
@@ -163,7 +189,7 @@ class State:
 def started(params: Params, optimiser: optax.GradientTransformation) -> State:
     """The state before the first step."""
     copies = jax.tree.map(jnp.copy, params)  # a step gives both away
-    return State(params, copies, optimiser.init(params), jnp.zeros((), jnp.int32))
+    return State(params, copies, optimiser.init(stacked(params)), jnp.zeros((), jnp.int32))
 
 
 Gradients = Callable[[Params, np.ndarray, jax.Array], tuple[Params, dict[str, jax.Array]]]
@@ -183,8 +209,9 @@ def update_of(optimiser: optax.GradientTransformation) -> Callable[[State, Param
     """(state, gradients) -> (state, norm of the gradients)."""
 
     def run(state: State, gradients: Params) -> tuple[State, jax.Array]:
-        changes, inner = optimiser.update(gradients, state.optimiser, state.params)
-        params = optax.apply_updates(state.params, changes)
+        before = stacked(state.params)
+        changes, inner = optimiser.update(stacked(gradients), state.optimiser, before)
+        params = unstacked(optax.apply_updates(before, changes), state.params)
         decay = jnp.minimum(BETWEEN, (1.0 + state.step) / (10.0 + state.step))
         average = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state.average, params)
         return State(params, average, inner, state.step + 1), optax.global_norm(gradients)
