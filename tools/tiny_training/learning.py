@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -31,6 +32,15 @@ SQUARES, GRADIENTS, KL = 2.0, 0.25, 1e-5
 FIRST_LOGVAR = -6.0
 """Log-variance that an untrained encoder says: noise of unit scale would drown what the latents hold."""
 
+QUIET = 0.3
+"""Gain of the kernels that an untrained network should hear little of."""
+
+_QUIET = ("conv_y.conv.weight", "conv_b.conv.weight", "conv2.conv.weight")
+_ONES = ("norm1.weight", "norm2.weight", "norm_out.weight", "norm_layer.weight", "conv_y.conv.bias")
+
+PIXEL = 3
+"""Channels of a pixel."""
+
 BETWEEN = 0.9995
 """Decay of the average of the weights, once the run is long enough for it."""
 
@@ -46,12 +56,13 @@ class Nets:
         return {part: Network(self.config, part, Numerics()) for part in weights.PARTS}
 
     def fresh(self, seed: int) -> Params:
-        """Random parameters, as one step of learning finds its way from soonest.
+        """Random parameters, from which learning finds its way soonest.
 
-        A conditioned norm starts as a plain one with a little of the latents, a resnet near its shortcut.
+        Kernels keep the scale of what goes in. A conditioned norm starts as a plain one with a little of the latents,
+        a resnet near its shortcut.
         """
-        rngs = nnx.Rngs(seed)
-        return {part: _eased(nnx.state(network.build(rngs), nnx.Param)) for part, network in self.parts.items()}
+        rng = np.random.default_rng(seed)
+        return {part: _random(network.shapes(), rng) for part, network in self.parts.items()}
 
     def read(self, tensors: weights.Tensors) -> Params:
         """Those of a file in diffusers' form. Raises ModelError where they don't fit."""
@@ -81,17 +92,18 @@ class Nets:
         return jnp.concatenate(out, axis=1)
 
 
-def _eased(state: nnx.State[Any, Any]) -> nnx.State[Any, Any]:
+def _random(shapes: nnx.State[Any, Any], rng: np.random.Generator) -> nnx.State[Any, Any]:
     leaves = []
-    for path, leaf in nnx.to_flat_state(state):
-        name, value = ".".join(map(str, path)), leaf.get_value()
-        if name.endswith("conv_y.conv.bias"):
-            value = jnp.ones_like(value)
-        elif name.endswith(("conv_y.conv.weight", "conv_b.conv.weight", "conv2.conv.weight")):
-            value = value * 0.3
-        elif name == "conv_out.conv.bias" and value.size > 3:
-            value = value.at[value.size // 2 :].set(FIRST_LOGVAR)
-        leaves.append((path, leaf.replace(value)))
+    for path, leaf in nnx.to_flat_state(shapes):
+        name, shape = ".".join(map(str, path)), leaf.shape
+        if len(shape) > 1:
+            gain = QUIET if name.endswith(_QUIET) else 1.0
+            value = rng.standard_normal(shape, np.float32) * np.float32(gain / math.sqrt(math.prod(shape[:-1])))
+        else:
+            value = np.full(shape, name.endswith(_ONES), np.float32)
+        if name == "conv_out.conv.bias" and shape[0] > PIXEL:
+            value[shape[0] // 2 :] = FIRST_LOGVAR
+        leaves.append((path, leaf.replace(jnp.asarray(value))))
     return nnx.from_flat_state(leaves)
 
 

@@ -114,10 +114,8 @@ class Folder:
 
 def first_state(nets: Nets, stage: Stage, begins: Path | None) -> State:
     """The state before the first step, from the weights of `begins` or from the seed."""
-    optimiser = optimiser_of(stage.schedule)
-    if begins is None:
-        return jax.jit(lambda: started(nets.fresh(stage.seed), optimiser))()
-    return jax.jit(functools.partial(started, optimiser=optimiser))(nets.read(read_tensors(on_disk(begins))))
+    params = nets.fresh(stage.seed) if begins is None else nets.read(read_tensors(on_disk(begins)))
+    return jax.jit(functools.partial(started, optimiser=optimiser_of(stage.schedule)))(params)
 
 
 def sha256_of_weights(begins: Path) -> str:
