@@ -1,0 +1,116 @@
+"""What the built-in model may learn from, what a step sees, and at which rate it learns."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from media import LOSSLESS, numbered, read_numbers, write_numbered
+from tiny_training.learning import Schedule
+from tiny_training.media import MEDIA, Medium, pixels_of
+from tiny_training.run import COURSES, Stage
+from tiny_training.samples import PURE, Samples, Shape, ahead
+
+from cogvae_cli.errors import CogvaeError
+
+HELD_OUT = {
+    "natural/bigbuckbunny.mp4": "f25b31f155970c46300934bda4a76cd2f581acab45c49762832ffdfddbcf9fdd",
+    "natural/bbb_ccby_480x272_49f.mp4": "e08643737c46b5099c0ccb71fafbccd5ebd04d6b5c869f7a903207ca1d06bc6d",
+    "natural/city_cc0_480x272_49f.mp4": "63c60cfbae777b7f936b5cb85e318b07e61ce1f2b71fd440273fd0e8b9549552",
+    "natural/city_cc0_320x176_33f.mp4": "35a06b45305a693a2edae92325789fd43749c4e6713ccac579d461cf54117283",
+}
+"""sha256 of what the model is judged by, and of what was cut from it."""
+
+
+def _medium(path, frames: tuple[range, ...], size=None) -> Medium:
+    return Medium(path.name, hashlib.sha256(path.read_bytes()).hexdigest(), "ours", frames, size)
+
+
+def test_no_held_out_clip_is_among_the_media() -> None:
+    assert not {medium.sha256 for medium in MEDIA} & set(HELD_OUT.values())
+    assert not {medium.path for medium in MEDIA} & set(HELD_OUT)
+
+
+def test_the_first_hundred_frames_of_the_city_and_the_held_out_shot_in_the_trailer_are_left_out() -> None:
+    frames = {medium.path: {frame for part in medium.frames for frame in part} for medium in MEDIA}
+    assert min(frames["natural/cityCC0.mpg"]) == 100
+    # frames 593 to 863 of the trailer: the shot that bigbuckbunny.mp4 is cut from, until it has faded out
+    assert not frames["natural/trailer_bbb.mp4"] & set(range(593, 864))
+
+
+def test_only_the_frames_of_the_table_are_kept(tmp_path) -> None:
+    clip = write_numbered(tmp_path / "clip.mkv", 12, coding=LOSSLESS)
+    (pixels,) = pixels_of(tmp_path, tmp_path / "cache", [_medium(clip, (range(3, 5), range(8, 11)))])
+    assert read_numbers(pixels) == [3, 4, 8, 9, 10]
+
+
+def test_another_table_decodes_again(tmp_path) -> None:
+    clip = write_numbered(tmp_path / "clip.mkv", 6, coding=LOSSLESS)
+    pixels_of(tmp_path, tmp_path / "cache", [_medium(clip, (range(6),))])
+    (pixels,) = pixels_of(tmp_path, tmp_path / "cache", [_medium(clip, (range(4, 6),))])
+    assert read_numbers(pixels) == [4, 5]
+
+
+def test_a_file_that_is_not_the_one_of_the_table_is_refused(tmp_path) -> None:
+    medium = _medium(write_numbered(tmp_path / "clip.mkv", 4, coding=LOSSLESS), (range(4),))
+    write_numbered(tmp_path / "clip.mkv", 5, coding=LOSSLESS)
+    with pytest.raises(CogvaeError, match="another file"):
+        pixels_of(tmp_path, tmp_path / "cache", [medium])
+
+
+def test_a_clip_shorter_than_its_table_is_refused(tmp_path) -> None:
+    clip = write_numbered(tmp_path / "clip.mkv", 4, coding=LOSSLESS)
+    with pytest.raises(CogvaeError, match="no frame 8"):
+        pixels_of(tmp_path, tmp_path / "cache", [_medium(clip, (range(9),))])
+
+
+def _media() -> list[np.ndarray]:
+    still = np.random.default_rng(1).integers(0, 256, (1, 60, 70, 3), np.uint8)
+    return [numbered(range(40), 96, 64), numbered(range(100, 120), 80, 72), still]
+
+
+def test_a_sample_depends_on_its_seed_and_number_only() -> None:
+    shape = Shape(2, 9, 32)
+    first, again, other = Samples(_media(), 5), Samples(_media(), 5), Samples(_media(), 6)
+    first.draw(3, shape)
+    drawn = first.draw(4, shape)
+    assert drawn.shape == (2, 9, 32, 32, 3)
+    assert drawn.dtype == np.uint8
+    np.testing.assert_array_equal(drawn, again.draw(4, shape))
+    assert not np.array_equal(drawn, first.draw(5, shape))
+    assert not np.array_equal(drawn, other.draw(4, shape))
+
+
+@pytest.mark.parametrize("shape", [Shape(1, 1, 48), Shape(1, 9, 24), Shape(1, 17, 16)])
+def test_samples_of_every_kind_are_drawn(shape: Shape) -> None:
+    draws = Samples(_media(), 0)
+    drawn = [draws.draw(number, shape)[0] for number in range(40)]
+    assert {clip.shape for clip in drawn} == {(shape.frames, shape.side, shape.side, 3)}
+    flat = [clip for clip in drawn if (clip == clip[0, 0, 0]).all()]
+    assert 0 < len(flat) < 10
+    pure = {tuple(colour) for clip in drawn for colour in clip.reshape(-1, 3)[::7]} & {tuple(c) for c in PURE}
+    assert len(pure) >= 4
+    if shape.frames > 1:
+        moving = [clip for clip in drawn if not np.array_equal(clip[0], clip[-1])]
+        assert len(moving) > 25
+
+
+def test_samples_prepared_ahead_come_in_order() -> None:
+    assert [int(sample[0]) for sample in ahead(lambda number: np.array([number]), range(7, 27))] == list(range(7, 27))
+
+
+def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
+    schedule = Schedule(1000, peak=2.0, warm_up=10, falling=0.3)
+    rates = schedule.rate(np.array([0, 9, 699, 850, 999, 1000], np.int32))
+    np.testing.assert_allclose(rates, [0.2, 2.0, 2.0, 1.0, 2 / 300, 0.0], rtol=1e-5)
+
+
+def test_the_courses_hold_images_and_clips_that_need_caches() -> None:
+    frames = {shape.frames for course in COURSES.values() for _, shape in course}
+    assert frames == {1, 9, 17}
+    for course in COURSES.values():
+        assert sum(share for share, _ in course) == pytest.approx(1)
+    shapes = [Stage(100, course="large", batch=3).shape(number) for number in range(200)]
+    assert {shape.frames for shape in shapes} == {1, 9, 17}
+    assert {shape.batch for shape in shapes} == {3, 6}

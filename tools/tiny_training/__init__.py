@@ -1,0 +1,1 @@
+"""What trains the built-in model: its media, its samples, its loss, its run."""

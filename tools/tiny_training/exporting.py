@@ -1,0 +1,56 @@
+"""The weights of a run as a model in diffusers' form, its scaling factor measured."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from cogvae_cli import load
+from cogvae_cli.io.fingerprint import sha256_of
+from cogvae_cli.io.model_folder import CONFIG, STEM, WEIGHTS
+from cogvae_cli.model import weights
+from cogvae_cli.model.config import SPACE
+from cogvae_cli.model.vae import to_unit
+
+PLACES, FRAMES = 4, 9
+"""How many clips of how many whole frames of each medium the scaling factor is measured on."""
+
+
+def export(
+    params: Mapping[str, Any], config: Mapping[str, Any], media: Sequence[np.ndarray], folder: Path
+) -> dict[str, Any]:
+    """Writes float16 weights and their config; says the file's sha256 and the scaling factor."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{STEM}{WEIGHTS}"
+    halves = {name: value.astype(np.float16) for name, value in weights.to_tensors(params).items()}
+    if not all(np.isfinite(value).all() for value in halves.values()):
+        raise ValueError("the weights are too big for float16")
+    save_file(halves, file, {"format": "pt"})
+    _write(folder, config)
+    factor = round(1 / _deviation(folder, media), 6)
+    _write(folder, {**config, "scaling_factor": factor})
+    return {"sha256": sha256_of(file), "bytes": file.stat().st_size, "scaling_factor": factor}
+
+
+def _write(folder: Path, config: Mapping[str, Any]) -> None:
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _deviation(folder: Path, media: Sequence[np.ndarray]) -> float:
+    """Of the means that the model's posterior has, around zero mean, over clips of the media that it learned from."""
+    vae = load(str(folder))
+    count, total, squares = 0, 0.0, 0.0
+    for pixels in media:
+        length = min(len(pixels), FRAMES)
+        for start in sorted({int(place) for place in np.linspace(0, len(pixels) - length, PLACES)}):
+            height, width = (edge // SPACE * SPACE for edge in pixels.shape[1:3])
+            frames = to_unit(np.array(pixels[None, start : start + length, :height, :width]))
+            mean = np.asarray(vae.encode(frames).mean, np.float64)
+            count, total, squares = count + mean.size, total + mean.sum(), squares + np.square(mean).sum()
+    return math.sqrt(squares / count - (total / count) ** 2)

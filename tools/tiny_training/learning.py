@@ -1,0 +1,231 @@
+"""One step of learning: the product's networks in streams, the loss, the optimiser, the average of the weights.
+
+Axes: B batch, T time, H height, W width; t h w z are those of latents.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jaxtyping import Array, Float, UInt8
+
+from cogvae_cli.model import chunks, weights
+from cogvae_cli.model.config import VAEConfig
+from cogvae_cli.model.numerics import Numerics
+from cogvae_cli.model.vae import Network, clamp_logvar, to_unit
+
+Params = Mapping[str, Any]
+"""The parameters of both networks, by name."""
+
+SQUARES, GRADIENTS, KL = 2.0, 0.25, 1e-5
+"""Weights of the mean squared error, of the errors of differences in space and time, and of the KL, beside L1's 1."""
+
+FIRST_LOGVAR = -6.0
+"""Log-variance that an untrained encoder says: noise of unit scale would drown what the latents hold."""
+
+QUIET = 0.3
+"""Gain of the kernels that an untrained network should hear little of."""
+
+_QUIET = ("conv_y.conv.weight", "conv_b.conv.weight", "conv2.conv.weight")
+_ONES = ("norm1.weight", "norm2.weight", "norm_out.weight", "norm_layer.weight", "conv_y.conv.bias")
+
+PIXEL = 3
+"""Channels of a pixel."""
+
+BETWEEN = 0.9995
+"""Decay of the average of the weights, once the run is long enough for it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Nets:
+    """Encoder and decoder of a config, in float32."""
+
+    config: VAEConfig
+
+    @functools.cached_property
+    def parts(self) -> dict[str, Network]:
+        return {part: Network(self.config, part, Numerics()) for part in weights.PARTS}
+
+    def fresh(self, seed: int) -> Params:
+        """Random parameters, from which learning finds its way soonest.
+
+        Kernels keep the scale of what goes in. A conditioned norm starts as a plain one with a little of the latents,
+        a resnet near its shortcut.
+        """
+        rng = np.random.default_rng(seed)
+        return {part: _random(network.shapes(), rng) for part, network in self.parts.items()}
+
+    def read(self, tensors: weights.Tensors) -> Params:
+        """Those of a file in diffusers' form. Raises ModelError where they don't fit."""
+        weights.check(self.config, tensors)
+        params = {part: weights.to_params(network, tensors) for part, network in self.parts.items()}
+        return jax.tree.map(jnp.asarray, params)
+
+    def encode(
+        self, params: Params, frames: Float[Array, "B T H W 3"]
+    ) -> tuple[Float[Array, "B t h w z"], Float[Array, "B t h w z"]]:
+        """Means and clamped log-variances, chunk by chunk with caches as the product streams them."""
+        moments = self._stream("encoder", params, frames, chunks.encode_plan(frames.shape[1]))
+        mean, logvar = jnp.split(moments, 2, axis=-1)
+        return mean, clamp_logvar(logvar)
+
+    def decode(self, params: Params, latents: Float[Array, "B t h w z"]) -> Float[Array, "B T H W 3"]:
+        """Frames, not clamped."""
+        return self._stream("decoder", params, latents, chunks.decode_plan(latents.shape[1]))
+
+    def _stream(self, part: str, params: Params, x: jax.Array, plan: tuple[int, ...]) -> jax.Array:
+        network: Any = nnx.merge(self.parts[part].structure(), params[part])
+        out, caches, start = [], None, 0
+        for length in plan:
+            y, caches = network(x[:, start : start + length], caches)
+            out.append(y)
+            start += length
+        return jnp.concatenate(out, axis=1)
+
+
+def _random(shapes: nnx.State[Any, Any], rng: np.random.Generator) -> nnx.State[Any, Any]:
+    leaves = []
+    for path, leaf in nnx.to_flat_state(shapes):
+        name, shape = ".".join(map(str, path)), leaf.shape
+        if len(shape) > 1:
+            gain = QUIET if name.endswith(_QUIET) else 1.0
+            value = rng.standard_normal(shape, np.float32) * np.float32(gain / math.sqrt(math.prod(shape[:-1])))
+        else:
+            value = np.full(shape, name.endswith(_ONES), np.float32)
+        if name == "conv_out.conv.bias" and shape[0] > PIXEL:
+            value[shape[0] // 2 :] = FIRST_LOGVAR
+        leaves.append((path, leaf.replace(jnp.asarray(value))))
+    return nnx.from_flat_state(leaves)
+
+
+def _differences(x: Float[Array, "B T H W 3"], axis: int) -> jax.Array:
+    return jnp.abs(jnp.diff(x, axis=axis))
+
+
+def loss_of(
+    nets: Nets, params: Params, pixels: UInt8[Array, "B T H W 3"], key: jax.Array
+) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """The loss of a sample, and its parts. The decoder sees a draw from the posterior."""
+    frames = to_unit(pixels)
+    mean, logvar = nets.encode(params, frames)
+    deviation = jnp.exp(0.5 * logvar)
+    latents = mean + deviation * jax.random.normal(key, mean.shape)
+    error = nets.decode(params, latents) - frames
+    squares = jnp.mean(jnp.square(error))
+    # A difference of errors is the error of the difference.
+    gradients = sum(jnp.mean(_differences(error, axis)) for axis in (1, 2, 3) if error.shape[axis] > 1)
+    kl = 0.5 * jnp.mean(jnp.square(mean) + jnp.square(deviation) - 1.0 - logvar)
+    total = jnp.mean(jnp.abs(error)) + SQUARES * squares + GRADIENTS * gradients + KL * kl
+    parts = {"loss": total, "squares": squares, "kl": kl, "latents": jnp.mean(jnp.square(mean))}
+    return total, parts
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The learning rate: up from nothing, level, and down to nothing over the last share of the steps."""
+
+    steps: int
+    peak: float = 3e-3
+    warm_up: int = 50
+    falling: float = 0.3
+
+    def rate(self, step: jax.typing.ArrayLike) -> jax.Array:
+        left = (self.steps - jnp.asarray(step, jnp.float32)) / max(self.falling * self.steps, 1.0)
+        risen = (jnp.asarray(step, jnp.float32) + 1.0) / self.warm_up
+        return self.peak * jnp.clip(jnp.minimum(left, risen), 0.0, 1.0)
+
+
+def optimiser_of(schedule: Schedule) -> optax.GradientTransformation:
+    """Muon for kernels, as matrices from what goes in to what comes out; Adam for gains and biases.
+
+    Parameters of one shape are stacked: a few programs instead of one for each.
+    """
+
+    def axes(stacks: Any) -> Any:
+        return jax.tree.map(_matrix, stacks)
+
+    muon = optax.contrib.muon(schedule.rate, muon_weight_dimension_numbers=axes, consistent_rms=0.2, adam_b2=0.99)
+    return optax.chain(optax.clip_by_global_norm(1.0), muon)
+
+
+def _matrix(stack: jax.Array) -> optax.contrib.MuonDimensionNumbers | None:
+    if stack.ndim == 2:
+        return None
+    return optax.contrib.MuonDimensionNumbers(tuple(range(1, stack.ndim - 1)), stack.ndim - 1)
+
+
+def _groups(params: Params) -> dict[str, list[int]]:
+    """The places of the leaves of each shape, under a name for it."""
+    groups: dict[str, list[int]] = {}
+    for place, leaf in enumerate(jax.tree.leaves(params)):
+        groups.setdefault("x".join(map(str, leaf.shape)), []).append(place)
+    return groups
+
+
+def stacked(params: Params) -> dict[str, jax.Array]:
+    """Leaves of one shape as one array, [N ...]."""
+    leaves = jax.tree.leaves(params)
+    return {name: jnp.stack([leaves[place] for place in places]) for name, places in _groups(params).items()}
+
+
+def unstacked(stacks: Mapping[str, jax.Array], like: Params) -> Params:
+    """The reverse, in the form of `like`."""
+    leaves: dict[int, jax.Array] = {}
+    for name, places in _groups(like).items():
+        leaves |= dict(zip(places, stacks[name], strict=True))
+    params: Params = jax.tree.unflatten(jax.tree.structure(like), [leaves[place] for place in range(len(leaves))])
+    return params
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class State:
+    """All that a step changes."""
+
+    params: Params
+    average: Params
+    """An exponential average of `params`: what is exported."""
+    optimiser: Any
+    step: jax.Array
+
+
+def started(params: Params, optimiser: optax.GradientTransformation) -> State:
+    """The state before the first step."""
+    copies = jax.tree.map(jnp.copy, params)  # a step gives both away
+    return State(params, copies, optimiser.init(stacked(params)), jnp.zeros((), jnp.int32))
+
+
+Gradients = Callable[[Params, np.ndarray, jax.Array], tuple[Params, dict[str, jax.Array]]]
+
+
+def gradients_of(nets: Nets) -> Gradients:
+    """(params, pixels, key) -> (gradients, parts of the loss); compiles once for each shape of pixels."""
+
+    def run(params: Params, pixels: jax.Array, key: jax.Array) -> tuple[Params, dict[str, jax.Array]]:
+        gradients, parts = jax.grad(functools.partial(loss_of, nets), has_aux=True)(params, pixels, key)
+        return gradients, parts
+
+    return jax.jit(run)
+
+
+def update_of(optimiser: optax.GradientTransformation) -> Callable[[State, Params], tuple[State, jax.Array]]:
+    """(state, gradients) -> (state, norm of the gradients)."""
+
+    def run(state: State, gradients: Params) -> tuple[State, jax.Array]:
+        before = stacked(state.params)
+        changes, inner = optimiser.update(stacked(gradients), state.optimiser, before)
+        params = unstacked(optax.apply_updates(before, changes), state.params)
+        decay = jnp.minimum(BETWEEN, (1.0 + state.step) / (10.0 + state.step))
+        average = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state.average, params)
+        return State(params, average, inner, state.step + 1), optax.global_norm(gradients)
+
+    return jax.jit(run, donate_argnums=0)
