@@ -62,7 +62,7 @@ buildah build --layers "${cache[@]}" "${flags[@]}" --build-arg "VERSION=$version
 built=$((SECONDS - start))
 reused=$(grep -c 'Using cache' "$work/build.txt" || true)
 size=$(buildah images --format '{{.Size}}' "$tag")
-base_size=$(buildah images --format '{{.Size}}' "${base:-$told}")
+base_size=$(buildah images --format '{{.Size}}' "${base:-$told}" | head -n 1)
 
 status=0
 (
@@ -83,6 +83,6 @@ mkdir -p "$root/docs/results"
     echo "build    $built s, $reused steps taken from an earlier build"
     echo "image    $size uncompressed, base included"
     echo
-    grep -E '(PASSED|FAILED|ERROR|SKIPPED)|^[0-9.]+s (call|setup)|^=+ .* in [0-9]|^  ' "$work/result.txt"
+    grep -aE '(PASSED|FAILED|ERROR|SKIPPED)|^[0-9.]+s (call|setup)|^=+ .* in [0-9]|^  [a-zPS ]' "$work/result.txt"
 } >"$root/docs/results/image.txt"
 exit "$status"
