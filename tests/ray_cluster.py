@@ -107,7 +107,8 @@ def _settings() -> dict[str, object]:
         for one in sockets:
             one.bind(("", 0))
         ports = {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
-    return {"num_cpus": 1, "object_store_memory": _STORE, "include_dashboard": False} | ports
+    bare = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+    return {"num_cpus": 1, "object_store_memory": _STORE} | bare | ports
 
 
 def _serve(count: int) -> None:
