@@ -1,6 +1,7 @@
 """The fenced blocks of README.md and docs/*.md: which there are, and what runs each of them.
 
-A block of sh or python is run by the default suite as it stands, line by line, unless a mark in front of it says else:
+A block of sh or python is run as it stands, line by line: README's by the default suite, those of docs/ by
+`pytest -m docs`. Unless a mark in front of it says else:
 
     <!-- run: long -->          by `pytest -m long`
     <!-- needs: torch -->       by `pytest -m parity`, whose extra has torch and diffusers
@@ -20,7 +21,7 @@ from pathlib import Path
 
 RUNNERS = {"torch": "parity", "torch and diffusers": "parity", "libtpu": "tpu", "Ray": "ray"}
 """Marks of the tests that have what a block needs."""
-NOBODY = {"a TPU", "a GPU", "a network", "a cluster", "a builder of images", "grain"}
+NOBODY = {"a TPU", "a GPU", "a network", "a cluster", "a builder of images", "grain", "the training media"}
 """What no test has."""
 NOT_RUN = {"json", "text", "yaml"}
 """Languages that show something. Those of RUN are commands."""

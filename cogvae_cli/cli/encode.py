@@ -25,8 +25,6 @@ from cogvae_cli.pipeline.results import tile_text
 from cogvae_cli.pipeline.video_options import MAX_PIXELS, ReadOptions, Window
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cogvae_cli.pipeline.encode import EncodeOptions
     from cogvae_cli.pipeline.encode_result import EncodeResult
 
