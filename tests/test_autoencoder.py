@@ -41,6 +41,7 @@ def _frames(count: int) -> np.ndarray:
     return random_frames(count, HEIGHT, WIDTH)
 
 
+@pytest.mark.long  # test_main_job.py counts them by the command
 def test_any_number_of_chunks_compiles_two_programs_a_direction() -> None:
     """The first test here: those after it use its programs."""
     encode_step.clear_cache()
@@ -63,7 +64,7 @@ def test_a_stream_gives_what_the_whole_gives_however_it_is_cut() -> None:
         np.testing.assert_array_equal(np.concatenate([part.logvar for part in parts], axis=1), whole.logvar)
 
 
-@pytest.mark.parametrize("length", [7, 6])
+@pytest.mark.parametrize("length", [7, pytest.param(6, marks=pytest.mark.long)])
 def test_a_stream_of_latents_gives_what_the_whole_gives(length: int) -> None:
     latents = random_latents(length, HEIGHT // 8, WIDTH // 8)
     pieces = (latents[:, i : i + 1] for i in range(length))
@@ -97,6 +98,7 @@ def test_regrouping_neither_loses_nor_repeats_anything() -> None:
         np.testing.assert_array_equal(np.concatenate(parts, axis=1), numbers)
 
 
+@pytest.mark.long
 def test_a_batch_is_its_clips_one_by_one() -> None:
     frames = np.concatenate([_frames(9), _frames(9)[:, ::-1] * 0.5])
     both = _vae().encode(frames)

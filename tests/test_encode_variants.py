@@ -112,7 +112,14 @@ def test_trim_drops_the_frames_over_8k_plus_1_and_says_so(clip, tmp_path, capsys
     assert len(frames_of(tmp_path / "out.mkv")) == 9
 
 
-@pytest.mark.parametrize(("frames", "plan"), [(8, (8, 8, 1)), (9, (9, 8, 1)), (16, (8, 8, 2))])
+@pytest.mark.parametrize(
+    ("frames", "plan"),
+    [
+        pytest.param(8, (8, 8, 1), marks=pytest.mark.long),
+        (9, (9, 8, 1)),
+        pytest.param(16, (8, 8, 2), marks=pytest.mark.long),
+    ],
+)
 def test_exact_takes_8k_and_8k_plus_1_by_upstreams_plan(frames, plan, vae, tmp_path):
     clip = write_numbered(tmp_path / "in.mkv", frames, SIZE, Fraction(25))
     encode_file(clip, tmp_path / "z.npz", model=vae, options=EncodeOptions(frames_policy="exact"))
