@@ -50,9 +50,10 @@ def train(chosen: argparse.Namespace) -> None:
 def export(chosen: argparse.Namespace) -> None:
     """Writes the average of the weights that the checkpoint holds."""
     folder = run.Folder(chosen.run)
-    stage, state = folder.kept(Nets(VAEConfig.from_diffusers(config_of_tiny(), "tiny")))
+    nets = Nets(VAEConfig.from_diffusers(config_of_tiny(), "tiny"))
+    stage, state = folder.kept(nets)
     pixels = media.pixels_of(chosen.media, folder.media, media.MEDIA)
-    said = exporting.export(state.average, config_of_tiny(), pixels, chosen.folder)
+    said = exporting.export(nets.unstacked(state.average), config_of_tiny(), pixels, chosen.folder)
     folder.write("export", step=int(state.step), begins=stage.begins, **said)
     print(json.dumps(said))
 

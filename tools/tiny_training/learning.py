@@ -26,6 +26,9 @@ from cogvae_cli.model.vae import Network, clamp_logvar, to_unit
 Params = Mapping[str, Any]
 """The parameters of both networks, by name."""
 
+Stacks = Mapping[str, jax.Array]
+"""The same, those of one shape in one array."""
+
 SQUARES, GRADIENTS, KL = 2.0, 0.25, 1e-5
 """Weights of the mean squared error, of the errors of differences in space and time, and of the KL, beside L1's 1."""
 
@@ -69,6 +72,45 @@ class Nets:
         weights.check(self.config, tensors)
         params = {part: weights.to_params(network, tensors) for part, network in self.parts.items()}
         return jax.tree.map(jnp.asarray, params)
+
+    @functools.cached_property
+    def _shapes(self) -> Params:
+        return {part: network.shapes() for part, network in self.parts.items()}
+
+    @functools.cached_property
+    def _places(self) -> dict[str, list[int]]:
+        """The places of the leaves of each shape, under a name for it."""
+        places: dict[str, list[int]] = {}
+        for place, leaf in enumerate(jax.tree.leaves(self._shapes)):
+            places.setdefault("x".join(map(str, leaf.shape)), []).append(place)
+        return places
+
+    @functools.cached_property
+    def stacked(self) -> Callable[[Params], Stacks]:
+        """Parameters of one shape as one array, [N ...]: programs of few arrays compile and run sooner.
+
+        A program of its own, like the reverse: within others, XLA would pick each number from its array by itself.
+        """
+
+        def stack(params: Params) -> Stacks:
+            leaves = jax.tree.leaves(params)
+            return {name: jnp.stack([leaves[place] for place in places]) for name, places in self._places.items()}
+
+        return jax.jit(stack)
+
+    @functools.cached_property
+    def unstacked(self) -> Callable[[Stacks], Params]:
+        """The reverse."""
+
+        def unstack(stacks: Stacks) -> Params:
+            leaves: dict[int, jax.Array] = {}
+            for name, places in self._places.items():
+                leaves |= dict(zip(places, stacks[name], strict=True))
+            ordered = [leaves[place] for place in range(len(leaves))]
+            params: Params = jax.tree.unflatten(jax.tree.structure(self._shapes), ordered)
+            return params
+
+        return jax.jit(unstack)
 
     def encode(
         self, params: Params, frames: Float[Array, "B T H W 3"]
@@ -145,10 +187,7 @@ class Schedule:
 
 
 def optimiser_of(schedule: Schedule) -> optax.GradientTransformation:
-    """Muon for kernels, as matrices from what goes in to what comes out; Adam for gains and biases.
-
-    Parameters of one shape are stacked: a few programs instead of one for each.
-    """
+    """Muon for kernels, as matrices from what goes in to what comes out; Adam for gains and biases."""
 
     def axes(stacks: Any) -> Any:
         return jax.tree.map(_matrix, stacks)
@@ -163,67 +202,44 @@ def _matrix(stack: jax.Array) -> optax.contrib.MuonDimensionNumbers | None:
     return optax.contrib.MuonDimensionNumbers(tuple(range(1, stack.ndim - 1)), stack.ndim - 1)
 
 
-def _groups(params: Params) -> dict[str, list[int]]:
-    """The places of the leaves of each shape, under a name for it."""
-    groups: dict[str, list[int]] = {}
-    for place, leaf in enumerate(jax.tree.leaves(params)):
-        groups.setdefault("x".join(map(str, leaf.shape)), []).append(place)
-    return groups
-
-
-def stacked(params: Params) -> dict[str, jax.Array]:
-    """Leaves of one shape as one array, [N ...]."""
-    leaves = jax.tree.leaves(params)
-    return {name: jnp.stack([leaves[place] for place in places]) for name, places in _groups(params).items()}
-
-
-def unstacked(stacks: Mapping[str, jax.Array], like: Params) -> Params:
-    """The reverse, in the form of `like`."""
-    leaves: dict[int, jax.Array] = {}
-    for name, places in _groups(like).items():
-        leaves |= dict(zip(places, stacks[name], strict=True))
-    params: Params = jax.tree.unflatten(jax.tree.structure(like), [leaves[place] for place in range(len(leaves))])
-    return params
-
-
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class State:
     """All that a step changes."""
 
-    params: Params
-    average: Params
+    params: Stacks
+    average: Stacks
     """An exponential average of `params`: what is exported."""
     optimiser: Any
     step: jax.Array
 
 
-def started(params: Params, optimiser: optax.GradientTransformation) -> State:
+def started(stacks: Stacks, optimiser: optax.GradientTransformation) -> State:
     """The state before the first step."""
-    copies = jax.tree.map(jnp.copy, params)  # a step gives both away
-    return State(params, copies, optimiser.init(stacked(params)), jnp.zeros((), jnp.int32))
+    copies = jax.tree.map(jnp.copy, stacks)  # a step gives both away
+    return State(stacks, copies, optimiser.init(stacks), jnp.zeros((), jnp.int32))
 
 
-Gradients = Callable[[Params, np.ndarray, jax.Array], tuple[Params, dict[str, jax.Array]]]
+Gradients = Callable[[Stacks, np.ndarray, jax.Array], tuple[Stacks, dict[str, jax.Array]]]
 
 
 def gradients_of(nets: Nets) -> Gradients:
-    """(params, pixels, key) -> (gradients, parts of the loss); compiles once for each shape of pixels."""
+    """(parameters, pixels, key) -> (gradients, parts of the loss); compiles once for each shape of pixels."""
+    gradients = jax.jit(jax.grad(functools.partial(loss_of, nets), has_aux=True))
 
-    def run(params: Params, pixels: jax.Array, key: jax.Array) -> tuple[Params, dict[str, jax.Array]]:
-        gradients, parts = jax.grad(functools.partial(loss_of, nets), has_aux=True)(params, pixels, key)
-        return gradients, parts
+    def run(stacks: Stacks, pixels: np.ndarray, key: jax.Array) -> tuple[Stacks, dict[str, jax.Array]]:
+        found, parts = gradients(nets.unstacked(stacks), pixels, key)
+        return nets.stacked(found), parts
 
-    return jax.jit(run)
+    return run
 
 
-def update_of(optimiser: optax.GradientTransformation) -> Callable[[State, Params], tuple[State, jax.Array]]:
+def update_of(optimiser: optax.GradientTransformation) -> Callable[[State, Stacks], tuple[State, jax.Array]]:
     """(state, gradients) -> (state, norm of the gradients)."""
 
-    def run(state: State, gradients: Params) -> tuple[State, jax.Array]:
-        before = stacked(state.params)
-        changes, inner = optimiser.update(stacked(gradients), state.optimiser, before)
-        params = unstacked(optax.apply_updates(before, changes), state.params)
+    def run(state: State, gradients: Stacks) -> tuple[State, jax.Array]:
+        changes, inner = optimiser.update(gradients, state.optimiser, state.params)
+        params = optax.apply_updates(state.params, changes)
         decay = jnp.minimum(BETWEEN, (1.0 + state.step) / (10.0 + state.step))
         average = jax.tree.map(lambda old, new: decay * old + (1 - decay) * new, state.average, params)
         return State(params, average, inner, state.step + 1), optax.global_norm(gradients)

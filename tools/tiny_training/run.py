@@ -115,7 +115,7 @@ class Folder:
 def first_state(nets: Nets, stage: Stage, begins: Path | None) -> State:
     """The state before the first step, from the weights of `begins` or from the seed."""
     params = nets.fresh(stage.seed) if begins is None else nets.read(read_tensors(on_disk(begins)))
-    return jax.jit(functools.partial(started, optimiser=optimiser_of(stage.schedule)))(params)
+    return jax.jit(functools.partial(started, optimiser=optimiser_of(stage.schedule)))(nets.stacked(params))
 
 
 def sha256_of_weights(begins: Path) -> str:
