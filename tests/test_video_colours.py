@@ -124,7 +124,7 @@ ALPHA = {
     "qtrle.mov": ["-c:v", "qtrle", "-pix_fmt", "argb"],
     "png.mkv": ["-c:v", "png", "-pix_fmt", "rgba"],
     "vp9.webm": ["-c:v", "libvpx-vp9", "-pix_fmt", "yuva420p", "-b:v", "1M"],
-    "vp8.webm": ["-c:v", "libvpx", "-pix_fmt", "yuva420p", "-b:v", "1M", "-auto-alt-ref", "0"],
+    "vp8.webm": ["-c:v", "libvpx", "-threads", "1", "-pix_fmt", "yuva420p", "-b:v", "1M", "-auto-alt-ref", "0"],
 }
 
 
