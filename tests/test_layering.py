@@ -175,6 +175,7 @@ def test_help_imports_no_jax_and_no_video_library() -> None:
     assert not loaded & (COMPUTE | {"av", "numpy", "imageio", "huggingface_hub"})
 
 
+@pytest.mark.long  # a time, which only an idle machine can tell
 def test_help_takes_under_a_third_of_a_second() -> None:
     """Of processor time, and the best of three, so that a busy machine doesn't fail it."""
     taken = []
