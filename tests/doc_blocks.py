@@ -5,7 +5,7 @@ A block of sh or python is run as it stands, line by line: README's by the defau
 
     <!-- run: long -->          by `pytest -m long`
     <!-- needs: torch -->       by `pytest -m parity`, whose extra has torch and diffusers
-    <!-- needs: libtpu -->      by `pytest -m tpu`, whose extra has libtpu
+    <!-- needs: libtpu -->      by `pytest -m tpu`, whose extra has libtpu (not by .ci/run: minutes)
     <!-- needs: Ray -->         by `pytest -m ray`, whose extra has Ray
     <!-- needs: a network -->   by nobody; so are a TPU, a GPU, a cluster and the others of NOBODY
 

@@ -85,6 +85,7 @@ def test_documented_python_that_needs_torch_runs(page: str, at: Place, folder: P
 
 
 @pytest.mark.tpu
+@pytest.mark.long  # the full network, which takes minutes a program
 @pytest.mark.parametrize("block", chosen("sh", "tpu"), ids=lambda block: block.name)
 def test_documented_commands_that_need_libtpu_run(block: Block, at: Place, folder: Path):
     run_block(block, "tpu", at, folder)
