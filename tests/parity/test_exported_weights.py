@@ -26,6 +26,8 @@ def test_diffusers_loads_an_exported_model_and_computes_the_same(tmp_path) -> No
     assert json.loads((tmp_path / "config.json").read_text())["scaling_factor"] == said["scaling_factor"]
     assert theirs.config.scaling_factor == ours.scaling_factor == said["scaling_factor"]
     frames = rng.uniform(-1, 1, (1, 17, 32, 48, 3)).astype(np.float32)
-    mean = np.asarray(ours.encode(frames).mean)
-    np.testing.assert_allclose(mean, encode(theirs, frames)["mean"], rtol=0, atol=1e-5)  # measured: see below
-    np.testing.assert_allclose(np.asarray(ours.decode(mean)), decode(theirs, mean), rtol=0, atol=1e-5)
+    mean = np.array(ours.encode(frames).mean)
+    decoded = np.asarray(ours.decode(mean))
+    # Measured on CPU: 2.1e-6 and 5.7e-6.
+    assert np.abs(mean - encode(theirs, frames)["mean"]).max() < 1e-5
+    assert np.abs(decoded - decode(theirs, mean)).max() < 1e-5

@@ -16,7 +16,6 @@ from cogvae_cli.io.fingerprint import sha256_of
 from cogvae_cli.io.model_folder import CONFIG, STEM, WEIGHTS
 from cogvae_cli.model import weights
 from cogvae_cli.model.config import SPACE
-from cogvae_cli.model.vae import to_unit
 
 PLACES, FRAMES = 4, 9
 """How many clips of how many whole frames of each medium the scaling factor is measured on."""
@@ -50,7 +49,7 @@ def _deviation(folder: Path, media: Sequence[np.ndarray]) -> float:
         length = min(len(pixels), FRAMES)
         for start in sorted({int(place) for place in np.linspace(0, len(pixels) - length, PLACES)}):
             height, width = (edge // SPACE * SPACE for edge in pixels.shape[1:3])
-            frames = to_unit(np.array(pixels[None, start : start + length, :height, :width]))
-            mean = np.asarray(vae.encode(frames).mean, np.float64)
+            frames = np.array(pixels[None, start : start + length, :height, :width])
+            mean = np.asarray(vae.encode_chunk(frames, None)[0].mean, np.float64)
             count, total, squares = count + mean.size, total + mean.sum(), squares + np.square(mean).sum()
     return math.sqrt(squares / count - (total / count) ** 2)

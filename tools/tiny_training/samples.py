@@ -79,7 +79,9 @@ class Samples:
 
     def _still(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
         """A camera that moves and zooms over a still, at an even speed."""
-        still = self.stills[rng.integers(len(self.stills))][0]
+        stills = self.stills or self.clips  # of which any frame will do
+        medium = stills[rng.integers(len(stills))]
+        still = medium[rng.integers(len(medium))]
         size = still.shape[:2]
         first, last = np.array(_box(rng, size, shape.side)), np.array(_box(rng, size, shape.side))
         reach = rng.random() ** 2 * min(1.0, 3 * shape.side * shape.frames / 9 / max(np.abs(last - first).max(), 1.0))
