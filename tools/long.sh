@@ -15,11 +15,11 @@ cd "$work" || exit 2
 python3 -m venv .venv && .venv/bin/pip install --quiet '.[test]' || exit 2
 export COGVAE_TEST_INSTALLED=1
 status=0
-.venv/bin/pytest -m 'long and not parity and not tpu' --durations=0 -vv "$@" | tee result.txt || status=$?
+.venv/bin/pytest -m 'long and not parity and not tpu and not ray' --durations=0 -vv "$@" | tee result.txt || status=$?
 if [ "$#" -eq 0 ]; then
     mkdir -p "$root/docs/results"
     {
-        echo "pytest -m 'long and not parity and not tpu', by tools/long.sh"
+        echo "pytest -m 'long and not parity and not tpu and not ray', by tools/long.sh"
         echo "date    $(date -u +%Y-%m-%d)"
         echo "commit  $(git -C "$root" rev-parse HEAD)"
         echo "machine $(nproc) cores, $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)"
