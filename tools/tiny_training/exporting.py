@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save_file
 
@@ -50,6 +51,6 @@ def _deviation(folder: Path, media: Sequence[np.ndarray]) -> float:
         for start in sorted({int(place) for place in np.linspace(0, len(pixels) - length, PLACES)}):
             height, width = (edge // SPACE * SPACE for edge in pixels.shape[1:3])
             frames = np.array(pixels[None, start : start + length, :height, :width])
-            mean = np.asarray(vae.encode_chunk(frames, None)[0].mean, np.float64)
+            mean = np.asarray(vae.encode_chunk(jnp.asarray(frames), None)[0].mean, np.float64)
             count, total, squares = count + mean.size, total + mean.sum(), squares + np.square(mean).sum()
     return math.sqrt(squares / count - (total / count) ** 2)
