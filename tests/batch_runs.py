@@ -39,6 +39,14 @@ def start(folder: Path, *arguments: str | Path) -> subprocess.Popen[str]:
         return subprocess.Popen(command(*arguments), cwd=folder, stdout=out, stderr=err, text=True)
 
 
+def rows_so_far(out: Path) -> int:
+    """Lines of the manifest, whether they are whole or not."""
+    try:
+        return (out / "manifest.jsonl").read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0
+
+
 def worker_of(supervisor: int) -> int | None:
     """The process that computes for a batch, once there is one."""
     try:

@@ -6,9 +6,18 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-import av
 import numpy as np
-from media import LOSSLESS, Coding, ffmpeg, numbered, quarters, write_frames, write_numbered, write_solid
+from media import (
+    LOSSLESS,
+    Coding,
+    ffmpeg,
+    numbered,
+    quarters,
+    spoil_pictures,
+    write_frames,
+    write_numbered,
+    write_solid,
+)
 from PIL import Image
 
 TICKS = [0, 1, 2, 3, 7, 8, 15, 16, 30]
@@ -171,12 +180,7 @@ def lossy(folder: Path) -> Path:
     """HEVC of which FFmpeg leaves out three pictures without a word."""
     coding = Coding("libx265", options={"x265-params": "log-level=none:pools=none"}, matrix=6)
     path = write_numbered(folder / "a.mp4", 20, coding=coding)
-    with av.open(str(path)) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
-    data = bytearray(path.read_bytes())
-    for position, size in packets[8:11]:
-        data[position + 4 : position + size] = b"\xff" * (size - 4)
-    path.write_bytes(data)
+    spoil_pictures(path, slice(8, 11))
     return path
 
 

@@ -194,6 +194,16 @@ def _write(
     return path
 
 
+def spoil_pictures(path: Path, which: slice) -> None:
+    """Fills the data of some packets of a video's first stream with ones, behind the length of their first unit."""
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(path.read_bytes())
+    for position, size in packets[which]:
+        data[position + 4 : position + size] = b"\xff" * (size - 4)
+    path.write_bytes(data)
+
+
 def ffmpeg(*arguments: str | Path, seconds: int = 60) -> None:
     """Runs ffmpeg for what PyAV can't write: display matrices, edit lists, streams cut and joined; at most so long."""
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-y", "-loglevel", "error", *map(str, arguments)]

@@ -5,6 +5,7 @@ python ray_cluster.py COUNT     starts COUNT nodes of one CPU, prints the addres
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -84,11 +85,11 @@ def _started(nodes: int, log: IO[str]) -> subprocess.Popen[str]:
 
 
 def descendants(process: int) -> list[int]:
-    """All processes that descend from one."""
-    try:
-        children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    except OSError:
-        return []
+    """All processes that descend from one, whichever of its threads started them."""
+    children: list[str] = []
+    for thread in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it has just gone
+            children += thread.read_text().split()
     return [one for child in map(int, children) for one in (child, *descendants(child))]
 
 

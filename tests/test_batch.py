@@ -25,16 +25,6 @@ CLIPS = {"a/one.mp4": 9, "a/two.mp4": 17, "b/one.mkv": 9}
 BROKEN = b"this is no video, whatever its name"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compile_cache(tmp_path_factory):
-    """Workers compile once for all tests."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "compiled"))
-    patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    yield
-    patch.undo()
-
-
 class Batch:
     """A folder with clips, and batches over them."""
 

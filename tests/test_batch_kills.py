@@ -9,23 +9,25 @@ import time
 from pathlib import Path
 
 import pytest
-from batch_runs import PATIENCE, command, has_open, looks, names_below, rows_of, send, start, values_of, write_clips
+from batch_runs import (
+    PATIENCE,
+    command,
+    has_open,
+    looks,
+    names_below,
+    rows_of,
+    rows_so_far,
+    send,
+    start,
+    values_of,
+    write_clips,
+)
 
 pytestmark = pytest.mark.xdist_group("batch")
 
 GOOD = {f"{'ab'[n % 2]}/{n:02}.mp4": 9 for n in range(12)}
 BAD = "a/bad.mp4"
 KILLS = 3
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_cache(tmp_path_factory):
-    """Workers compile once for all tests."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "compiled"))
-    patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    yield
-    patch.undo()
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +42,6 @@ def clips(tmp_path_factory) -> Path:
 
 
 ENCODE = ("encode", "--model", "tiny", "-r")
-
-
-def rows_so_far(out: Path) -> int:
-    try:
-        return (out / "manifest.jsonl").read_bytes().count(b"\n")
-    except FileNotFoundError:
-        return 0
 
 
 def assert_as_undisturbed(out: Path, clips: Path) -> None:

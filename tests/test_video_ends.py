@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 
-import av
 import pytest
-from media import LOSSLESS, ffmpeg, numbered, write_frames, write_numbered
+from media import LOSSLESS, ffmpeg, numbered, spoil_pictures, write_frames, write_numbered
 from reading import FILES, HEVC, read, refusal
 
 COUNT = 20
@@ -49,12 +48,7 @@ def test_a_file_that_breaks_off_anywhere_is_refused_and_a_whole_one_read(tmp_pat
 
 def test_pictures_that_hevc_loses_without_a_word_are_missed(tmp_path):
     path = write_frames(tmp_path / "a.mp4", numbered(range(COUNT), 64, 48), coding=HEVC)
-    with av.open(str(path)) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
-    data = bytearray(path.read_bytes())
-    for position, size in packets[8:11]:
-        data[position + 4 : position + size] = b"\xff" * (size - 4)
-    path.write_bytes(data)
+    spoil_pictures(path, slice(8, 11))
     assert "damaged" in refusal(path).message
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from batch_runs import command, looks, names_below, rows_of, start, values_of
+from batch_runs import command, looks, names_below, rows_of, rows_so_far, start, values_of
 from media import numbered, write_frames
 
 pytestmark = pytest.mark.long
@@ -19,16 +19,6 @@ LENGTHS = (9, 12, 17, 25, 33)
 GROWTH = 1.05
 
 ENCODE = ("encode", "--model", "tiny", "-r")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_cache(tmp_path_factory):
-    """Workers compile once for all tests."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
-    patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    yield
-    patch.undo()
 
 
 def write_clip(path: Path, number: int) -> None:
@@ -46,13 +36,6 @@ def resident(process: int | None) -> int:
     try:
         return int(Path(f"/proc/{process}/status").read_text().split("VmRSS:")[1].split()[0]) * 1024
     except (OSError, IndexError):
-        return 0
-
-
-def rows_so_far(out: Path) -> int:
-    try:
-        return (out / "manifest.jsonl").read_bytes().count(b"\n")
-    except FileNotFoundError:
         return 0
 
 

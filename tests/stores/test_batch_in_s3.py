@@ -33,8 +33,6 @@ def bucket(tmp_path_factory):
     patch.setenv("AWS_SECRET_ACCESS_KEY", "two")
     patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     patch.setenv("FSSPEC_S3_ENDPOINT_URL", f"http://127.0.0.1:{PORT}")
-    patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "compiled"))
-    patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     try:
         _wait_for(f"http://127.0.0.1:{PORT}/moto-api/")
         system = fsspec.filesystem("s3", endpoint_url=f"http://127.0.0.1:{PORT}")
