@@ -6,12 +6,16 @@ error next to the borders of the overlaps over that elsewhere in them; the last 
 
     python benchmarks/tiles.py                    the built-in clip
     python benchmarks/tiles.py A.mp4 B.mkv@3      others, from 3 seconds on
+    python benchmarks/tiles.py --fades            and uniform tiles that fade in other ways
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +27,7 @@ sys.path[:0] = [str(ROOT)]
 
 from cogvae_cli import load  # noqa: E402
 from cogvae_cli.io.video_reader import VideoReader  # noqa: E402
+from cogvae_cli.model import tiling as tiles  # noqa: E402
 from cogvae_cli.model.autoencoder import VAE  # noqa: E402
 from cogvae_cli.model.tiling import Grid, Tiling  # noqa: E402
 from cogvae_cli.pipeline.roundtrip import built_in_clip  # noqa: E402
@@ -31,7 +36,45 @@ from cogvae_cli.pipeline.video_options import ReadOptions  # noqa: E402
 WIDTH, HEIGHT, FRAMES = 480, 272, 9
 Seams = dict[str, tuple[list[tuple[float, float]], list[tuple[float, float]]]]
 """By layout, for encode and decode: a pair a clip of what seam() gives."""
-LAYOUTS = (Tiling.of(200, 152, "uniform"), Tiling.of(240, 144, "reference"))
+UNIFORM, REFERENCE = Tiling.of(200, 152, "uniform"), Tiling.of(240, 144, "reference")
+
+
+def smooth(x: np.ndarray) -> np.ndarray:
+    return np.asarray(x * x * (3 - 2 * x))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A grid, and how its tiles fade into each other: over which share of an overlap, by which curve; None: as is."""
+
+    name: str
+    tiling: Tiling
+    share: float | None = None
+    curve: Callable[[np.ndarray], np.ndarray] = smooth
+
+    @contextmanager
+    def chosen(self) -> Iterator[None]:
+        """The product's weights are made by this fade meanwhile."""
+        kept = tiles._fade
+        if self.share is not None:
+            tiles._fade = self._fade
+        tiles.assemble.clear_cache()
+        try:
+            yield
+        finally:
+            tiles._fade = kept
+            tiles.assemble.clear_cache()
+
+    def _fade(self, place: np.ndarray) -> np.ndarray:
+        return self.curve(np.clip((place - 0.5) / (self.share or 1) + 0.5, 0, 1))
+
+
+LAYOUTS = (Layout("uniform", UNIFORM), Layout("reference", REFERENCE))
+FADES = (
+    Layout("uniform, linear over all of an overlap", UNIFORM, 1.0, np.asarray),
+    Layout("uniform, smooth over all of an overlap", UNIFORM, 1.0),
+    Layout("uniform, smooth over half of an overlap", UNIFORM, 0.5),
+)
 
 
 def frames_of(path: Path, start: Fraction) -> np.ndarray:
@@ -73,21 +116,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="*", metavar="CLIP[@SECONDS]")
     parser.add_argument("--model", default="tiny")
+    parser.add_argument("--fades", action="store_true", help="try other fades of uniform tiles too")
     chosen = parser.parse_args()
     vae = load(chosen.model)
-    for tiling in LAYOUTS:
-        grid = grid_of(tiling)
+    for layout in LAYOUTS:
+        grid = grid_of(layout.tiling)
         area = sum(row.length for row in grid.rows) * sum(column.length for column in grid.columns)
         whole = HEIGHT * WIDTH // 64
-        print(f"{tiling.layout}: {len(grid.columns)}x{len(grid.rows)} tiles, {area / whole:.2f} times the frame's area")
+        print(f"{layout.name}: {len(grid.columns)}x{len(grid.rows)} tiles, {area / whole:.2f} times the frame's area")
     print("\n| clip | layout | encode PSNR | decode PSNR | encode seam | decode seam |\n|---|---|---|---|---|---|")
-    seams: Seams = {tiling.layout: ([], []) for tiling in LAYOUTS}
+    layouts = (*LAYOUTS, *(FADES if chosen.fades else ()))
+    seams: Seams = {layout.name: ([], []) for layout in layouts}
     with built_in_clip() as clip:
         for name in chosen.clips or [str(clip)]:
             path, _, start = name.partition("@")
-            rows(vae, Path(path), Fraction(start or 0), seams)
-    for layout, directions in seams.items():
-        print(f"| all | {layout} | | | {' | '.join(ratio(pairs) for pairs in directions)} |")
+            rows(vae, layouts, Path(path), Fraction(start or 0), seams)
+    for name, directions in seams.items():
+        print(f"| all | {name} | | | {' | '.join(ratio(pairs) for pairs in directions)} |")
 
 
 def ratio(pairs: list[tuple[float, float]]) -> str:
@@ -96,20 +141,19 @@ def ratio(pairs: list[tuple[float, float]]) -> str:
     return f"{borders / elsewhere:.2f}"
 
 
-def rows(vae: VAE, path: Path, start: Fraction, seams: Seams) -> None:
+def rows(vae: VAE, layouts: Sequence[Layout], path: Path, start: Fraction, seams: Seams) -> None:
     frames = frames_of(path, start)
     mean = np.asarray(vae.encode(frames).mean)
     decoded = np.asarray(vae.decode(mean))
-    for tiling in LAYOUTS:
-        tiled, grid = vae.tiled(tiling), grid_of(tiling)
-        latents, result = np.asarray(tiled.encode(frames).mean), np.asarray(tiled.decode(mean))
+    for layout in layouts:
+        tiled, grid = vae.tiled(layout.tiling), grid_of(layout.tiling)
+        with layout.chosen():
+            latents, result = np.asarray(tiled.encode(frames).mean), np.asarray(tiled.decode(mean))
         figures = f"{psnr(latents, mean):.2f} dB | {psnr(result, decoded):.2f} dB"
         own = seam(latents, mean, grid, 1), seam(result, decoded, grid, 8)
-        for pairs, pair in zip(seams[tiling.layout], own, strict=True):
+        for pairs, pair in zip(seams[layout.name], own, strict=True):
             pairs.append(pair)
-        print(
-            f"| {path.name} | {tiling.layout} | {figures} | {' | '.join(ratio([pair]) for pair in own)} |", flush=True
-        )
+        print(f"| {path.name} | {layout.name} | {figures} | {' | '.join(ratio([pair]) for pair in own)} |", flush=True)
 
 
 if __name__ == "__main__":

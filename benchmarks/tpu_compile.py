@@ -1,21 +1,26 @@
 """What the compiler says of the full-size network's programs on TPUs: memory, traffic, work, and the time to compile.
 
-Compiled ahead of time for one chip; no TPU is needed, the extra `tpu` is. The roofline time is the longer of work at
-the chip's peak and traffic at its bandwidth: no run is faster.
+Compiled ahead of time; no TPU is needed, the extra `tpu` is. Figures are those of each chip. The roofline time is the
+longer of work at the chip's peak and traffic at its bandwidth: no run is faster.
 
     python benchmarks/tpu_compile.py                                      all of them, which takes hours on two cores
     python benchmarks/tpu_compile.py --sizes 720x480 --chips v5e --dtypes bfloat16
     python benchmarks/tpu_compile.py --tile 360x240 --sizes 720x480       one tile of each
+    python benchmarks/tpu_compile.py --sharing 1,4 --sizes 720x480        a frame on one chip and shared by four
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import math
 import os
+import re
 import sys
 import time
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
@@ -28,12 +33,13 @@ from cogvae_cli.model.config import VAEConfig  # noqa: E402
 from cogvae_cli.model.form import Form  # noqa: E402
 from cogvae_cli.model.memory import need  # noqa: E402
 from cogvae_cli.model.numerics import Numerics  # noqa: E402
+from cogvae_cli.model.sharding import shape_of  # noqa: E402
 from cogvae_cli.pipeline.options import TileOptions, parse_size  # noqa: E402
 from cogvae_cli.pipeline.plan import PARTS, Direction  # noqa: E402
-from cogvae_cli.pipeline.topology import FLOAT32_PASSES, chip_of, one_chip  # noqa: E402
+from cogvae_cli.pipeline.topology import FLOAT32_PASSES, chip_of, devices_of, one_chip  # noqa: E402
 
 HEADING = (
-    "chip",
+    "chips",
     "size",
     "direction",
     "dtype",
@@ -46,26 +52,34 @@ HEADING = (
     "TFLOP",
     "roofline s",
     "compile s",
+    "between chips",
 )
 
 
-def rows(chip: str, size: str, direction: Direction, dtype: str, tile: str) -> list[list[str]]:
+TOPOLOGIES = {1: "2x2", 2: "2x2", 4: "2x2", 8: "2x4"}
+"""Of so many chips."""
+
+
+def rows(chip: str, sharing: int, size: str, direction: Direction, dtype: str, tile: str) -> list[list[str]]:
     """One line for the first chunk's program and one for the later ones'."""
     width, height = parse_size(size)
     part, lengths = PARTS[direction], LENGTHS[PARTS[direction]]
     numerics = Numerics(dtype)
     form = Form.of(VAEConfig(), numerics, numerics, in_strips=True).tiled(TileOptions(tile).tiling())
-    place, facts = one_chip(f"{chip}:2x2"), chip_of(chip)
+    topology, facts = f"{chip}:{TOPOLOGIES[sharing]}", chip_of(chip)
+    place = one_chip(topology)
+    if sharing > 1:
+        form, place = dataclasses.replace(form, devices=tuple(devices_of(topology)[:sharing])), _as_they_are
     lines = []
     for program in form.programs(part, (height, width), lengths):
-        found = program.figures(place)
+        executable, found = program.compile(place)
         # One tile's programs don't hold the caches of the others, so the estimate is of one.
         estimate = need([form.programs(part, (height, width), lengths)[0], program], 1, (height, width), "tpu")
         peak = facts.tflops / (FLOAT32_PASSES if dtype == "float32" else 1)
         roofline = max(found.flops / 1e12 / peak, found.traffic / 1e9 / facts.bandwidth)
         lines.append(
             [
-                chip,
+                chip if sharing == 1 else f"{chip} {shape_of(program.network.mesh)}",
                 size if tile == "off" else f"{size} in {tile}",
                 direction,
                 dtype,
@@ -78,15 +92,34 @@ def rows(chip: str, size: str, direction: Direction, dtype: str, tile: str) -> l
                 f"{found.flops / 1e12:.1f}",
                 f"{roofline:.2f}",
                 f"{found.compile_seconds:.0f}",
+                between_chips(executable.as_text()),
             ]
         )
     return lines
+
+
+MOVES = re.compile(r"= \(?(\w+)\[([\d,]*)\].*? (all-\w+|collective-permute|reduce-scatter)(?:-start)?\(")
+
+
+def between_chips(program: str) -> str:
+    """What crosses between chips in a compiled program: how many of each kind, and MB of their results on a chip."""
+    found: dict[str, list[float]] = {}
+    for dtype, sizes, kind in MOVES.findall(program):
+        count = math.prod(int(size) for size in sizes.split(",") if size)
+        found.setdefault(kind, []).append(count * int(re.sub(r"\D", "", dtype) or 8) / 8e6)
+    return ", ".join(f"{len(each)} {kind} ({sum(each):.1f} MB)" for kind, each in sorted(found.items())) or "nothing"
+
+
+def _as_they_are(tree: Any) -> Any:
+    """A mesh has placed them."""
+    return tree
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="720x480,1360x768", help="WIDTHxHEIGHT, comma-separated")
     parser.add_argument("--chips", default="v5e,v6e")
+    parser.add_argument("--sharing", default="1", help="how many chips share a frame: 1, 2, 4 or 8, comma-separated")
     parser.add_argument("--directions", default="encode,decode")
     parser.add_argument("--dtypes", default="float32,bfloat16")
     parser.add_argument("--tile", default="off", help="WIDTHxHEIGHT: compile one tile instead of the whole frame")
@@ -95,8 +128,9 @@ def main() -> None:
     for line in (HEADING, ["---"] * len(HEADING)):
         print(f"| {' | '.join(line)} |")
     names = (option.split(",") for option in (chosen.chips, chosen.sizes, chosen.directions, chosen.dtypes))
-    for chip, size, direction, dtype in product(*names):
-        for line in rows(chip, size, direction, dtype, chosen.tile):
+    shared = [int(count) for count in chosen.sharing.split(",")]
+    for (chip, size, direction, dtype), sharing in product(product(*names), shared):
+        for line in rows(chip, sharing, size, direction, dtype, chosen.tile):
             print(f"| {' | '.join(line)} |", flush=True)
 
 

@@ -22,8 +22,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -167,9 +168,17 @@ def peaks(case: Case) -> Iterator[tuple[float, float]]:
         yield above, loaded
 
 
-def table(heading: list[str], rows: list[list[str]]) -> None:
-    lines = [heading, ["---"] * len(heading), *rows]
-    print("\n".join(f"| {' | '.join(line)} |" for line in lines), end="\n\n", flush=True)
+def peak_row(case: Case) -> list[str]:
+    (peer, peer_loaded), (mine, loaded) = peaks(case)
+    figures = (peer, mine, peer / max(mine, 1e-9), peer_loaded, loaded)
+    return [str(case), *(f"{value:.2f}" if value < 10 else f"{value:.0f}" for value in figures)]
+
+
+def table(heading: list[str], rows: Iterable[list[str]]) -> None:
+    """Prints each row as soon as it is there: all of them take 20 minutes."""
+    for line in chain((heading, ["---"] * len(heading)), rows):
+        print(f"| {' | '.join(line)} |", flush=True)
+    print()
 
 
 def cases(sizes: str) -> list[Case]:
@@ -206,16 +215,11 @@ def main() -> None:
         "difference",
         "first s",
     ]
-    table(heading, [compare(case, "eager", "float32", chosen.runs) for case in cases(chosen.sizes)])
-    for kind in filter(None, chosen.peers.split(",")):
-        table(heading, [compare(case, kind, "float32", chosen.runs) for case in cases(chosen.sizes)])
+    for kind in filter(None, ("eager", *chosen.peers.split(","))):
+        table(heading, (compare(case, kind, "float32", chosen.runs) for case in cases(chosen.sizes)))
     if not chosen.no_memory:
-        rows = []
-        for case in cases(chosen.sizes):
-            (peer, peer_loaded), (mine, loaded) = peaks(case)
-            figures = (peer, mine, peer / max(mine, 1e-9), peer_loaded, loaded)
-            rows.append([str(case), *(f"{value:.2f}" if value < 10 else f"{value:.0f}" for value in figures)])
-        table(["9 frames", "peak MB peer", "peak MB ours", "ratio", "loaded MB peer", "loaded MB ours"], rows)
+        heading = ["9 frames", "peak MB peer", "peak MB ours", "ratio", "loaded MB peer", "loaded MB ours"]
+        table(heading, (peak_row(case) for case in cases(chosen.sizes)))
 
 
 if __name__ == "__main__":

@@ -40,8 +40,10 @@ class RayCluster:
         return self._process.pid
 
     def actors(self) -> list[int]:
-        """Processes that are actors of a batch."""
-        return [one for one in descendants(self.pid) if _command(one).startswith("ray::ClipActor")]
+        """Processes that are actors of a batch. A child that one has just forked still has its name, and is none."""
+        named = [one for one in descendants(self.pid) if _command(one).startswith("ray::ClipActor")]
+        children = {child for one in named for child in descendants(one)}
+        return [one for one in named if one not in children]
 
     def kill_actor(self) -> None:
         """Kills the actor that started first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import jax
@@ -57,8 +58,8 @@ def test_a_later_chunk_compiles_for_tpus(network: Network, chips: int, topology:
     """As 3-D convolutions; between chips go the edges of strips and the sums of norms, and never whole arrays."""
     from cogvae_cli.pipeline.topology import devices_of, one_chip
 
-    mesh = mesh_for(devices_of(topology)[:chips], 8)
-    program = Program(network.in_strips(64, mesh), LENGTHS[network.part][1], True, 64, 96)
+    mesh = mesh_for(devices_of(topology)[:chips], (8, 12))
+    program = Program(dataclasses.replace(network, mesh=mesh).in_strips(64), LENGTHS[network.part][1], True, 64, 96)
     text = program.lower(one_chip(topology) if chips == 1 else lambda tree: tree).compile().as_text()
     assert THREE_AXES.search(text)
     expected = set() if chips == 1 else {"all-reduce", "collective-permute"}

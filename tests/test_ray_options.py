@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from cogvae_cli.cli.main import main
 from cogvae_cli.cli.ray_address import with_ray_address
 from cogvae_cli.errors import CogvaeError, UsageError
 from cogvae_cli.pipeline.batch_options import RayOptions
+from cogvae_cli.pipeline.batch_ray_address import reach
 from cogvae_cli.pipeline.batch_ray_slots import slots_among
 
 
@@ -66,3 +69,17 @@ def test_options_of_a_cluster_have_their_place(arguments, says, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     assert main(["encode", "a.mp4", "--model", "tiny", *arguments]) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "localhost:{}"])
+def test_an_address_where_nothing_listens_is_told_at_once(form):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        reach(form.format(port))
+    with pytest.raises(OSError, match="refused"):
+        reach(form.format(port))
+
+
+@pytest.mark.parametrize("address", [None, "auto", "local", ""])
+def test_an_address_that_names_no_host_is_left_to_ray(address):
+    reach(address)

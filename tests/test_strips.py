@@ -38,6 +38,11 @@ def test_the_encoder_takes_strips_that_fill_sublanes(rows: int, expected: int) -
     assert strips.for_encoding(rows) == expected
 
 
+@pytest.mark.parametrize(("rows", "chips", "expected"), [(60, 4, 60), (96, 8, 96), (96, 4, 32), (64, 8, 64)])
+def test_each_of_several_chips_gets_strips_that_fill_its_sublanes(rows: int, chips: int, expected: int) -> None:
+    assert strips.for_encoding(rows, chips) == expected
+
+
 def run(network: Network, chunks: list[np.ndarray]) -> tuple[list[jax.Array], Network]:
     params = weights.to_params(network, random_tensors(TINY))
     caches, out = None, []

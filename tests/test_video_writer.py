@@ -12,7 +12,7 @@ import pytest
 from media import ffmpeg, numbered, read_numbers
 
 from cogvae_cli.errors import OutputError, UsageError
-from cogvae_cli.io.codecs import container_of
+from cogvae_cli.io.codecs import CODECS, container_of, repeatable
 from cogvae_cli.io.colours import ColourFacts
 from cogvae_cli.io.rates import parse_rate
 from cogvae_cli.io.video_reader import VideoReader
@@ -174,13 +174,35 @@ def test_any_name_is_the_name_of_a_local_file(tmp_path, monkeypatch):
         assert read_numbers(read(Path(name))[0]) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("container", ["mp4", "mov", "mkv", "webm", "gif"])
-def test_a_video_is_the_same_bytes_each_time(tmp_path, container):
-    for name in ("a", "b"):
-        path = tmp_path / f"{name}.{container}"
-        with VideoWriter(path, WriteOptions(64, 48, Fraction(25), container)) as writer:
-            writer.write(numbered(range(20), 64, 48))
-    assert (tmp_path / f"a.{container}").read_bytes() == (tmp_path / f"b.{container}").read_bytes()
+@pytest.mark.parametrize("size", [(64, 48), (80, 66)])
+@pytest.mark.parametrize(
+    ("container", "codec", "pix_fmt"),
+    [
+        ("mp4", None, None),
+        ("mov", None, "yuv444p"),
+        ("mkv", None, "yuv420p10le"),
+        ("webm", None, None),
+        ("gif", None, None),
+        ("mp4", "hevc", None),
+        ("mkv", "av1", None),
+        ("mkv", "ffv1", None),
+        ("mov", "prores", None),
+    ],
+)
+def test_a_video_is_the_same_bytes_each_time(tmp_path, container, codec, pix_fmt, size):
+    written = set()
+    for number in range(3):
+        path = tmp_path / f"{number}.{container}"
+        with VideoWriter(path, WriteOptions(*size, Fraction(25), container, codec=codec, pix_fmt=pix_fmt)) as writer:
+            writer.write(numbered(range(20), *size))
+        written.add(path.read_bytes())
+    assert len(written) == 1
+
+
+def test_h264_of_ten_bits_is_written_by_one_thread_where_a_border_is_drawn():
+    for size, threads in (((482, 272), "1"), ((480, 270), "1"), ((480, 272), None)):
+        assert repeatable(CODECS["h264"], *size, "yuv420p10le").get("threads") == threads
+    assert "threads" not in repeatable(CODECS["h264"], 482, 272, "yuv420p")
 
 
 def test_nothing_is_printed(tmp_path, capfd):

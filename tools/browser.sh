@@ -27,7 +27,7 @@ if [ "$#" -eq 0 ]; then
         echo "browser $(chromium --version 2>/dev/null || chromium-browser --version || google-chrome --version)"
         .venv/bin/cogvae --version
         echo
-        grep -E ' (PASSED|FAILED|ERROR|SKIPPED) |^[0-9.]+s (call|setup)|^=+ .* in [0-9]' result.txt
+        grep -E ' (PASSED|FAILED|ERROR|SKIPPED) |^[0-9.]+s call|^=+ .* in [0-9]' result.txt
     } >"$root/docs/results/browser.txt"
 fi
 exit "$status"

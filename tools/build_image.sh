@@ -83,6 +83,6 @@ mkdir -p "$root/docs/results"
     echo "build    $built s, $reused steps taken from an earlier build"
     echo "image    $size uncompressed, base included"
     echo
-    grep -aE '(PASSED|FAILED|ERROR|SKIPPED)|^[0-9.]+s (call|setup)|^=+ .* in [0-9]|^  [a-zPS ]' "$work/result.txt"
+    grep -aE '(PASSED|FAILED|ERROR|SKIPPED)|^[0-9.]+s call|^=+ .* in [0-9]|^  [a-zPS ]' "$work/result.txt"
 } >"$root/docs/results/image.txt"
 exit "$status"

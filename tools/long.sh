@@ -12,7 +12,7 @@ trap 'rm -rf "$work"' EXIT
 unset PYTHONPATH PYTHONHOME VIRTUAL_ENV
 git -C "$root" archive HEAD | tar -x -C "$work" || exit 2
 cd "$work" || exit 2
-python3 -m venv .venv && .venv/bin/pip install --quiet '.[test]' || exit 2
+python3 -m venv .venv && .venv/bin/pip install --quiet '.[dev]' || exit 2  # optax: training
 export COGVAE_TEST_INSTALLED=1
 status=0
 .venv/bin/pytest -m 'long and not parity and not tpu and not ray' --durations=0 -vv "$@" | tee result.txt || status=$?

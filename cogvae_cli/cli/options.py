@@ -76,7 +76,8 @@ Devices = Annotated[
         "--devices",
         metavar="N|all",
         rich_help_panel=_MODEL,
-        help="Chips of this host that compute each frame together, as many as divide its rows of 8 pixels.",
+        help="Chips of this host that compute each frame together, as many as divide its latents; with "
+        "--batch-size, clips are shared out among them.",
     ),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,10 @@ STREAMED = ("mp4", "mkv", "webm")
 _YUV = ("yuv420p", "yuv422p", "yuv444p")
 _DEEP = ("yuv420p10le", "yuv422p10le", "yuv444p10le")
 _X26X = ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo")
+_WITHOUT_AVX512 = "asm=avx2"
+"""x264's AVX-512 code reads past the end of the rows that it plans by, where the width is no multiple of 128: the same
+frames gave other bytes each time. Its code for AVX2 gives those of its plain C."""
+_MACROBLOCK = 16
 _PRORES = ("proxy", "lt", "standard", "hq", "4444", "4444xq")
 
 
@@ -165,6 +170,24 @@ def _preset_options(codec: Codec, preset: str | None, pix_fmt: str) -> dict[str,
             raise UsageError(f"ProRes {preset} doesn't go with {pix_fmt}", "its 4444 presets need yuv444p10le")
         return {"profile": preset or ("4444" if is_444 else "hq")}
     return {} if preset is None else {"preset": preset}
+
+
+def repeatable(codec: Codec, width: int, height: int, pix_fmt: str) -> dict[str, str]:
+    """Options without which an encoder writes other bytes each time."""
+    if codec.encoder != "libx264":
+        return {}
+    options = {"x264-params": _WITHOUT_AVX512} if _has_avx512() else {}
+    if pix_fmt in _DEEP and (width % _MACROBLOCK or height % _MACROBLOCK):
+        options["threads"] = "1"  # of more, one reads a picture's border before another has drawn it
+    return options
+
+
+@functools.cache
+def _has_avx512() -> bool:
+    try:
+        return " avx512f " in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:  # not Linux
+        return False
 
 
 def listed(names: tuple[str, ...] | list[str]) -> str:

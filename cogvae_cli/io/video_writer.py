@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from cogvae_cli.errors import OutputError, UsageError
 from cogvae_cli.io.audio_copy import AudioCopy
-from cogvae_cli.io.codecs import MUXERS, encoder_options
+from cogvae_cli.io.codecs import MUXERS, encoder_options, repeatable
 from cogvae_cli.io.frame_conversion import FrameConverter
 from cogvae_cli.io.opening import silence
 from cogvae_cli.io.write_options import WriteOptions
@@ -154,6 +154,7 @@ class VideoWriter(FrameWriter):
         context.time_base = self._converter.ticks.unit
         if codec is not None:
             context.options = encoder_options(codec, options.crf, options.preset, options.pixel_format)
+            context.options |= repeatable(codec, stream.width, stream.height, options.pixel_format)
             context.options |= _slices(options) if encoder == "ffv1" else {}
             context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
             context.colorspace = _RGB if options.is_rgb else _BT709

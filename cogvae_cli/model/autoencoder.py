@@ -101,7 +101,7 @@ class VAE:
         return self._formed(dataclasses.replace(self.form, in_strips=True))
 
     def on(self, devices: Sequence[Any]) -> VAE:
-        """The same model, whose frames are each computed by as many of those devices as divide their rows."""
+        """The same model, whose clips, or else frames, are shared by as many of those devices as divide them."""
         return self._formed(dataclasses.replace(self.form, devices=tuple(devices) if len(devices) > 1 else ()))
 
     def batched(self, clips: int) -> VAE:
@@ -232,7 +232,7 @@ class VAE:
         batch, length, height, width, _ = chunk.shape
         if part == "decoder":
             height, width = height * SPACE, width * SPACE
-        network = self.form.network_for(part, height)
+        network = self.form.network_for(part, height, width, batch)
         program = Program(network, length, caches is not None, height, width, batch, raw)
         chunk = sharding.place_chunk(chunk, network.mesh)
         return programs.run(program, self._place(part, network.mesh), chunk, caches)

@@ -25,6 +25,9 @@ SAME: Padding = (ONE, ONE)
 _WIDE, _MANY = 64, 1024
 """Channels, and pixels of all frames, from which on fewer products pay for combining what goes into them."""
 
+_NARROW_IN, _NARROW_OUT = 16, 8
+"""Channels in and out up to which three frames of them are cheaper to hold side by side than three sums to add."""
+
 
 def conv2d(
     x: Float[Array, "N H W I"],
@@ -59,7 +62,11 @@ def _on_cpu(x: jax.Array, kernel: jax.Array, *, precision: lax.Precision) -> jax
     """XLA's CPU backend runs 2-D convolutions at up to twice the rate of a 3-D one."""
     _, frames, height, width, channels = x.shape
     pays = min(channels, kernel.shape[-1]) >= _WIDE and (frames - 2) * height * width >= _MANY and width % 2 == 0
-    form = fewer_products.conv3d if pays else _as_three_planes
+    if pays:
+        return fewer_products.conv3d(x, kernel, precision=precision)
+    if channels <= _NARROW_IN:
+        return _of_three_frames(x, kernel, precision=precision)
+    form = _to_three_frames if kernel.shape[-1] <= _NARROW_OUT else _as_three_planes
     return form(x, kernel, precision=precision)
 
 
@@ -97,6 +104,27 @@ def _as_three_planes(x: jax.Array, kernel: jax.Array, *, precision: lax.Precisio
 
     y = plane(0) + plane(1) + plane(2)  # [B*T H W O]
     return y.reshape(batch, frames, height, width, -1)
+
+
+def _of_three_frames(x: jax.Array, kernel: jax.Array, *, precision: lax.Precision) -> jax.Array:
+    """One 2-D convolution of frames that hold their two predecessors' channels too."""
+    batch, frames, height, width, channels = x.shape
+    frames -= 2
+    three = lax.concatenate([x[:, offset : offset + frames] for offset in range(3)], 4)  # [B T H W 3*I]
+    three = three.reshape(batch * frames, height, width, 3 * channels)
+    taps = lax.concatenate([kernel[offset] for offset in range(3)], 2)  # [3 3 3*I O]
+    y = conv2d(three, taps, padding=SAME, precision=precision)
+    return y.reshape(batch, frames, height, width, -1)
+
+
+def _to_three_frames(x: jax.Array, kernel: jax.Array, *, precision: lax.Precision) -> jax.Array:
+    """One 2-D convolution of every frame, of whose results each goes to another of three frames."""
+    batch, frames, height, width, channels = x.shape
+    taps = lax.concatenate([kernel[offset] for offset in range(3)], 3)  # [3 3 I 3*O]
+    y = conv2d(x.reshape(batch * frames, height, width, channels), taps, padding=SAME, precision=precision)
+    y = y.reshape(batch, frames, height, width, 3, -1)
+    first, second, third = (y[:, offset : offset + frames - 2, :, :, offset] for offset in range(3))
+    return first + second + third
 
 
 def halving_conv(

@@ -1,7 +1,7 @@
 """The 3x3x3 convolution from sums and differences of its inputs: 12 products where the plain sum has 27.
 
-Along time and along width, two outputs in a row of a kernel of three take four products instead of six. Fewer terms
-are added up for an output, so rounding is no worse than that of the plain sum. Along height nothing is combined: that
+Along time and along width, two outputs in a row of a kernel of three take four products instead of six. Its
+rounding errors are 1.0 to 1.6 times those of the plain sum, by processor. Along height nothing is combined: that
 is left to 2-D convolutions with kernels of one column.
 Axes: B batch, T time, H height, W width, w pairs of columns, I and O channels in and out.
 Reference: Lavin and Gray 2016, F(2, 3), after Winograd 1980.
@@ -24,6 +24,7 @@ def conv3d(
 ) -> Float[Array, "B T H W O"]:
     """S frames in, T = S-2 out; zeros outside in space, nothing added in time. W is even."""
     frames, width = x.shape[1] - 2, x.shape[3]
+    kernel = _after(x, kernel)
     x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (1, 1), (0, 0)))
     combined = jnp.stack(_combine([x[:, :, :, i : i + width - 1 : 2] for i in range(4)]))  # [4 B S H w I]
     taps = _split(kernel, axis=2)  # [3 3 4 I O]
@@ -35,19 +36,33 @@ def conv3d(
     return jnp.concatenate(made, axis=1) if len(made) > 1 else made[0]
 
 
+def _after(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The kernel, once there is an x. Else XLA splits the kernels of all layers before the first, and keeps them.
+
+    It drops optimisation barriers before it orders what it does, so the kernel meets a 1 that it can't foresee.
+    """
+    return kernel * jnp.where(x[0, 0, 0, 0, 0] > jnp.inf, 2, 1).astype(kernel.dtype)
+
+
 def _pairs(
     x: Float[Array, "4 B S H w I"], taps: Float[Array, "4 3 4 I O"], precision: lax.Precision
 ) -> Float[Array, "B P H W O"]:
     """As many frames as go in pairs, one pair at a time, so that what is combined of it stays near."""
 
-    def pair(index: jax.Array) -> jax.Array:
+    def pair(index: jax.Array, y: jax.Array) -> jax.Array:
         four = _combine([lax.dynamic_index_in_dim(x, 2 * index + i, 2, keepdims=False) for i in range(4)])
         products = [_columns(part, tap, precision) for part, tap in zip(four, taps, strict=True)]
         frames = zip(*(_rejoin(over_time) for over_time in zip(*products, strict=True)), strict=True)
-        return jnp.stack([_interleave(frame) for frame in frames], axis=1)
+        both = jnp.stack([_interleave(frame) for frame in frames], axis=1)
+        return lax.dynamic_update_slice_in_dim(y, both, 2 * index, axis=1)
 
-    y = jnp.moveaxis(lax.map(pair, jnp.arange(x.shape[2] // 2 - 1)), 0, 1)  # [B T/2 2 H W O]
-    return y.reshape(y.shape[0], -1, *y.shape[3:])
+    _, batch, frames, height, width, _ = x.shape
+    pairs = frames // 2 - 1
+    # All of it is written over. Filled with a value of x and not with zeros, for zeros need no x: XLA would make those
+    # of all layers before the first one, and keep them.
+    y = jnp.broadcast_to(x[0, 0, 0, 0, 0, 0], (batch, 2 * pairs, height, 2 * width, taps.shape[-1]))
+    filled: jax.Array = lax.fori_loop(0, pairs, pair, y)
+    return filled
 
 
 def _last(

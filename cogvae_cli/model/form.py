@@ -12,7 +12,7 @@ from cogvae_cli.model.chunks import Part
 from cogvae_cli.model.config import SPACE, VAEConfig
 from cogvae_cli.model.numerics import Numerics
 from cogvae_cli.model.programs import Program
-from cogvae_cli.model.sharding import mesh_for
+from cogvae_cli.model.sharding import is_by_clip, mesh_for
 from cogvae_cli.model.tiling import Grid, Tiling
 from cogvae_cli.model.vae import Network
 
@@ -45,14 +45,16 @@ class Form:
         """One direction, for whole frames."""
         return self.encoder if part == "encoder" else self.decoder
 
-    def network_for(self, part: Part, height: int) -> Network:
-        """One direction, as it computes frames or tiles of that height in pixels."""
-        network, mesh = self.network(part), self.mesh(height)
-        return network.in_strips(height, mesh) if self.in_strips or mesh is not None else network
+    def network_for(self, part: Part, height: int, width: int, clips: int) -> Network:
+        """One direction, as it computes frames or tiles of that size in pixels, of that many clips."""
+        mesh = self.mesh(height, width, clips)
+        network = dataclasses.replace(self.network(part), mesh=mesh)
+        whole = not self.in_strips and (mesh is None or is_by_clip(mesh))
+        return network if whole else network.in_strips(height)
 
-    def mesh(self, height: int) -> Mesh | None:
-        """The chips that share frames, or tiles, of that height in pixels: as many as divide its rows of latents."""
-        return mesh_for(self.devices, height // SPACE) if self.devices else None
+    def mesh(self, height: int, width: int, clips: int) -> Mesh | None:
+        """The chips that share so many clips, or their frames or tiles of that size in pixels."""
+        return mesh_for(self.devices, (height // SPACE, width // SPACE), clips) if self.devices else None
 
     def grid(self, height: int, width: int) -> Grid | None:
         """The tiles that frames of that size in pixels are computed in; None if they are computed whole."""
@@ -71,7 +73,8 @@ class Form:
         grid = self.grid(*size)
         sizes = [size] if grid is None else [(height * SPACE, width * SPACE) for height, width in grid.sizes()]
         return [
-            Program(self.network_for(part, height), length, index > 0, height, width, self.batch, grid is not None)
+            Program(network, length, index > 0, height, width, self.batch, grid is not None)
             for height, width in sizes
+            for network in (self.network_for(part, height, width, self.batch),)
             for index, length in enumerate(lengths)
         ]

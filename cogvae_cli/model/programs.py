@@ -21,6 +21,10 @@ from cogvae_cli.model.config import SPACE
 from cogvae_cli.model.sharding import place_shapes
 from cogvae_cli.model.vae import Network, decode_step, encode_step
 
+ON_TPU = {"xla_tpu_enable_latency_hiding_scheduler": False}
+"""How TPUs compile. The scheduler that hides waiting for other chips holds the frames of all layers to the end, where
+it cuts the caches from them: more than twice the work memory, for the wait for a few rows."""
+
 Place = Callable[[Any], Any]
 """Puts a tree of shapes on the devices that are compiled for."""
 
@@ -79,7 +83,7 @@ class Program:
 
     def new_caches(self) -> Any:
         """The cache that comes out, as shapes."""
-        step = functools.partial(self._step, **self._options)
+        step = functools.partial(self._anywhere, **self._options)
         _, caches = jax.eval_shape(step, self.network.shapes(), self.chunk, None)
         return caches
 
@@ -87,25 +91,41 @@ class Program:
         """Traced and lowered for where `place` puts its arguments."""
         shapes = (self.network.shapes(), self.chunk, self.caches())
         arguments = place(place_shapes(shapes, self.network.mesh))
-        lowered: jax.stages.Lowered = self._step.lower(*arguments, **self._options)
+        lowered: jax.stages.Lowered = self._step(arguments).lower(*arguments, **self._options)
         return lowered
 
-    def figures(self, place: Place = lambda tree: tree) -> Figures:
-        """Compiles it, and asks the compiler."""
-        return _compiled(self.lower(place))[1]
+    def compile(self, place: Place = lambda tree: tree) -> tuple[Any, Figures]:
+        """What runs it, and what the compiler says of it."""
+        return _compiled(self.lower(place))
 
     def run(self, params: Any, chunk: Any, caches: Any) -> Any:
         """Runs it by the jitted step, which compiles it when it is first met."""
-        return self._step(params, chunk, caches, **self._options)
+        return self._step(params)(params, chunk, caches, **self._options)
+
+    def _step(self, arguments: Any) -> Any:
+        """As it is compiled for the platform that they are on."""
+        on_tpu = _platform(arguments) == "tpu"
+        return _for_tpu(self._anywhere, tuple(self._options)) if on_tpu else self._anywhere
 
     @property
-    def _step(self) -> Any:
+    def _anywhere(self) -> Any:
         return encode_step if self.network.part == "encoder" else decode_step
 
     @property
     def _options(self) -> dict[str, Any]:
         name = "clamp" if self.network.part == "encoder" else "pixels"
         return {"network": self.network, name: not self.raw}
+
+
+@functools.cache
+def _for_tpu(step: Any, static: tuple[str, ...]) -> Any:
+    return jax.jit(step.__wrapped__, static_argnames=static, donate_argnames=("caches",), compiler_options=ON_TPU)
+
+
+def _platform(tree: Any) -> str:
+    """Of arrays, or of shapes that are placed; the default one where they aren't."""
+    shardings = [leaf.sharding for leaf in jax.tree.leaves(tree) if getattr(leaf, "sharding", None) is not None]
+    return str(next(iter(shardings[0].device_set)).platform) if shardings else jax.default_backend()
 
 
 def _shape(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:

@@ -8,6 +8,7 @@ Axes: N strips times clips (strips outside), T time, R rows of a strip, W width,
 
 from __future__ import annotations
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -38,11 +39,14 @@ def join(x: Float[Array, "N T R W C"], strips: int) -> Float[Array, "B T H W C"]
 def with_neighbours(x: Float[Array, "N T R W C"], strips: int, *, above: bool = True) -> Float[Array, "N T Q W C"]:
     """Each strip with the last row of the strip above (where wanted) and the first of the one below, zeros outside."""
     batch = x.shape[0] // strips
-    outside = jnp.zeros_like(x[:batch, :, :1])
-    below = jnp.concatenate([x[batch:, :, :1], outside], axis=0)
+    # Behind a barrier, or XLA would move whole strips where it wants single rows of them, and copy most of x.
+    edges = x[:, :, :1], x[:, :, -1:]
+    first, last = jax.lax.optimization_barrier(edges)  # type: ignore[no-untyped-call]
+    outside = jnp.zeros_like(first[:batch])
+    below = jnp.concatenate([first[batch:], outside], axis=0)
     if not above:
         return jnp.concatenate([x, below], axis=2)
-    return jnp.concatenate([jnp.concatenate([outside, x[:-batch, :, -1:]], axis=0), x, below], axis=2)
+    return jnp.concatenate([jnp.concatenate([outside, last[:-batch]], axis=0), x, below], axis=2)
 
 
 def for_decoding(rows: int) -> int:
@@ -53,12 +57,15 @@ def for_decoding(rows: int) -> int:
 def for_encoding(rows: int, chips: int = 1) -> int:
     """How many strips frames of that many rows of latents are cut into; a multiple of `chips`, which divides `rows`.
 
-    The divisor of `rows` for which padding to whole sublanes and looking up neighbours together cost least.
+    The divisor of `rows` for which padding each chip's strips to whole sublanes and looking up neighbours together cost
+    least.
     """
-    fitting = [strips for strips in range(min(rows, SUBLANES), rows + 1) if rows % strips == 0 and strips % chips == 0]
-    return min(fitting, key=lambda strips: _cost(strips, rows // strips * SPACE))
+    fewest = min(rows, SUBLANES * chips)
+    fitting = [strips for strips in range(fewest, rows + 1) if rows % strips == 0 and strips % chips == 0]
+    return min(fitting, key=lambda strips: _cost(strips // chips, rows // strips * SPACE))
 
 
 def _cost(strips: int, rows: int) -> float:
+    """How much is computed for each row of a chip's own strips."""
     padded = -(-strips // SUBLANES) * SUBLANES
     return padded / strips * (rows + 2) / rows

@@ -156,11 +156,11 @@ class Network:
     mesh: Mesh | None = None
     """The chips that compute together; None is one."""
 
-    def in_strips(self, height: int, mesh: Mesh | None = None) -> Network:
+    def in_strips(self, height: int) -> Network:
         """The same network for frames of that height in pixels, cut into the strips that a TPU wants."""
-        rows, chips = height // SPACE, sharding.chips(mesh)
+        rows, chips = height // SPACE, sharding.chips_down(self.mesh)
         count = strips.for_encoding(rows, chips) if self.part == "encoder" else strips.for_decoding(rows)
-        return dataclasses.replace(self, numerics=dataclasses.replace(self.numerics, strips=count), mesh=mesh)
+        return dataclasses.replace(self, numerics=dataclasses.replace(self.numerics, strips=count))
 
     def build(self, rngs: nnx.Rngs) -> Encoder | Decoder:
         """A module with random parameters."""
@@ -229,6 +229,12 @@ def encode_step(
 
     Tiles are blended before their log-variance is clamped, so they ask for it as it is.
     """
+    return sharding.by_clip(functools.partial(_encode, network, clamp), network.mesh)(params, frames, caches)
+
+
+def _encode(
+    network: Network, clamp: bool, params: nnx.State[Any, Any], frames: jax.Array, caches: Caches
+) -> tuple[EncodedChunk, Caches]:
     if frames.dtype == jnp.uint8:
         frames = to_unit(frames)
     encoder = nnx.merge(network.structure(), params)
@@ -252,6 +258,12 @@ def decode_step(
     pixels: bool,
 ) -> tuple[DecodedChunk, Caches]:
     """Decodes one chunk of unscaled latents, to uint8 pixels or to float32 values. `caches` is consumed."""
+    return sharding.by_clip(functools.partial(_decode, network, pixels), network.mesh)(params, latents, caches)
+
+
+def _decode(
+    network: Network, pixels: bool, params: nnx.State[Any, Any], latents: jax.Array, caches: Caches
+) -> tuple[DecodedChunk, Caches]:
     decoder = nnx.merge(network.structure(), params)
     cut = network.numerics.strips
     pieces = sharding.constrain(strips.cut(latents.astype(network.numerics.array_dtype), cut), network.mesh)

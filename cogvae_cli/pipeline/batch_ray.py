@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import os
 import signal
 import threading
 import time
@@ -24,6 +25,7 @@ from cogvae_cli.pipeline.batch_crew import RETRIES
 from cogvae_cli.pipeline.batch_messages import Broken, Event, Failed, Job, Made, Noticed, Part, Task
 from cogvae_cli.pipeline.batch_options import RayOptions
 from cogvae_cli.pipeline.batch_ray_actor import ClipActor, Outcome
+from cogvae_cli.pipeline.batch_ray_address import reach
 from cogvae_cli.pipeline.batch_ray_slots import Slots, slots_of
 
 _GROWTH = 10.0  # seconds between two looks at how large the cluster is
@@ -277,10 +279,12 @@ def _cluster(options: RayOptions) -> Iterator[None]:
         yield
         return
     with _own_signals():
+        address = options.address or os.environ.get("RAY_ADDRESS")
         try:
+            reach(address)
             ray.init(options.address, log_to_driver=False, logging_level="ERROR", include_dashboard=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            where = options.address or "this machine's"
+        except (OSError, RuntimeError, ValueError) as error:
+            where = address or "this machine's"
             raise CogvaeError(
                 f"the Ray cluster can't be reached ({where}): {_first_line(error)}",
                 "give the address that `ray start` printed; --ray alone takes RAY_ADDRESS, or this machine by itself",

@@ -31,7 +31,7 @@ def load(
     precision: of float32 products, `highest` (default), `high` or `default`. Only TPUs and GPUs have less than highest.
     revision: commit, tag or branch on the Hub; presets are pinned to a commit.
     tile: size of the tiles that big frames are computed in, WIDTHxHEIGHT in pixels; `off` computes them whole.
-    devices: how many chips of this host compute each frame together, as many as divide its rows; `all` of them.
+    devices: how many chips of this host compute each frame together, as many as divide its latents; `all` of them.
     tile_layout: `uniform` (the default: equal tiles, smooth weights) or `reference` (upstream's grid and blending).
     Raises ModelError for what is no CogVideoX VAE, HubError when the Hub can't serve it, UsageError for bad options.
     """

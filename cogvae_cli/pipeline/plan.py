@@ -194,7 +194,7 @@ class _Planner:
             return ()
         place = one_chip(self._options.topology)
         programs = form.programs(PARTS[direction], self._clip, LENGTHS[PARTS[direction]])
-        return tuple(program.figures(place) for program in programs[:2])
+        return tuple(program.compile(place)[1] for program in programs[:2])
 
 
 def _tflop(form: Form, part: Part, clip: tuple[int, int], chunks: Sequence[int]) -> float:

@@ -196,20 +196,23 @@ def compute(
     DeviceMemoryError where nothing fits.
     """
     if vae.form.devices:
-        asked, shared = len(vae.form.devices), chips_of(vae.form, clip[0][0])
-        why = "" if shared == asked else f", the most that divide the rows of frames of {clip[0][0]} pixels"
-        notices.tell([f"{shared} of {asked} devices share each frame{why}"])
+        notices.tell([_shared(vae.form, clip[0])])
     if options.tile != "auto" or vae.form.tiling is not None:
         return attempt(vae, _accept)
     return TileChoice(vae.form, *clip, budget()).run(vae, attempt, notices)
 
 
-def chips_of(form: Form, height: int) -> int:
-    """How many devices compute a frame, or a tile, of that height together."""
-    from cogvae_cli.model.sharding import chips
+def _shared(form: Form, size: tuple[int, int]) -> str:
+    """How the devices share frames, or tiles, of that height and width."""
+    from cogvae_cli.model.sharding import chips, is_by_clip, shape_of
 
     tiled = form.tiling
-    return chips(form.mesh(height if tiled is None else min(height, tiled.height)))
+    height, width = size if tiled is None else (min(size[0], tiled.height), min(size[1], tiled.width))
+    asked, mesh = len(form.devices), form.mesh(height, width, form.batch)
+    if is_by_clip(mesh):
+        return f"each of {asked} devices computes {form.batch // asked} of {form.batch} clips"
+    least = "" if chips(mesh) == asked else ", the most that divide its latents"
+    return f"{chips(mesh)} of {asked} devices share each frame as {shape_of(mesh)} (rows x columns){least}"
 
 
 def _accept(figures: Mapping[Part, list[Figures]]) -> None:

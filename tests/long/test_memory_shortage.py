@@ -20,7 +20,7 @@ import json, resource, sys
 from pathlib import Path
 import cogvae_cli as cogvae
 from cogvae_cli.pipeline import tile_choice
-tile_choice.SAFE = 0.1  # Eigen ends the process where its own small arrays find no room: leave it plenty
+tile_choice.SAFE = 0.2  # Eigen ends the process where its own small arrays find no room: leave it plenty
 vae = cogvae.load("tiny")
 vae.network("encoder")
 pages = int(Path("/proc/self/statm").read_text().split()[0])

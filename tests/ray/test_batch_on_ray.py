@@ -146,8 +146,9 @@ def test_an_actor_that_is_killed_and_a_node_that_is_removed_cost_no_clip(clips, 
     process = start(tmp_path, *ENCODE, clips / "clips", "--out-dir", out, "--ray", cluster.address)
     seen, steps = 0, [cluster.kill_actor, cluster.remove_node]
     for _ in looks(process):
-        seen = max(seen, len(cluster.actors()))
-        if steps and rows_so_far(out) >= 4 + 6 * (2 - len(steps)):
+        if len(steps) == 2:  # later one that dies and one in its place may both be there
+            seen = max(seen, len(cluster.actors()))
+        if steps and seen == 3 and rows_so_far(out) >= 4 + 6 * (2 - len(steps)):
             steps.pop(0)()
     assert process.returncode == 1, (tmp_path / "stderr").read_text()
     assert seen == 3
