@@ -32,7 +32,7 @@ LIGHTER = (
     (r"\b480x720\b", "64x96"),
     (r"\b(480x480|360x240)\b", "48x48"),
     (r"\b160x160\b", "16x16"),
-    (r"cogvae bench (?!.*--size)", "cogvae bench --size 64x48 --runs 1 "),
+    (r"cogvae bench\b(?!.*--size)", "cogvae bench --size 64x48 --runs 1"),
 )
 """What the default suite makes of the sizes in a command; under the mark `long` it runs as it stands."""
 
