@@ -19,21 +19,50 @@ from jaxtyping import Array, Float
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 
+_AT_ONCE = 4
+"""Output frames whose combined inputs are held at a time; even."""
+
+
 def conv3d(
     x: Float[Array, "B S H W I"], kernel: Float[Array, "3 3 3 I O"], *, precision: lax.Precision
 ) -> Float[Array, "B T H W O"]:
     """S frames in, T = S-2 out; zeros outside in space, nothing added in time. W is even."""
-    frames, width = x.shape[1] - 2, x.shape[3]
+    frames = x.shape[1] - 2
     kernel = _after(x, kernel)
     x = jnp.pad(x, ((0, 0), (0, 0), (0, 0), (1, 1), (0, 0)))
-    combined = jnp.stack(_combine([x[:, :, :, i : i + width - 1 : 2] for i in range(4)]))  # [4 B S H w I]
     taps = _split(kernel, axis=2)  # [3 3 4 I O]
-    made = []
-    if frames > 1:
-        made.append(_pairs(combined, _split(taps, axis=0), precision))
-    if frames % 2:
-        made.append(_last(combined, taps, precision)[:, None])
-    return jnp.concatenate(made, axis=1) if len(made) > 1 else made[0]
+    in_pairs = frames // 2 * 2
+    y = None
+    for first in range(0, in_pairs, _AT_ONCE):
+        count = min(_AT_ONCE, in_pairs - first)
+        combined = _combined(x, first, count + 2, after=y)
+        if y is None:
+            # All of it is written over. Filled with a value of x and not with zeros, for zeros need no x: XLA would
+            # make those of all layers before the first one, and keep them.
+            batch, _, height, width, _ = x.shape
+            y = jnp.broadcast_to(combined[0, 0, 0, 0, 0, 0], (batch, in_pairs, height, width - 2, kernel.shape[-1]))
+        y = _pairs(combined, _split(taps, axis=0), y, first, precision)
+    if in_pairs == frames:
+        return y
+    last = _last(_combined(x, frames - 1, 3, after=y), taps, precision)[:, None]
+    return last if y is None else jnp.concatenate([y, last], axis=1)
+
+
+def _combined(
+    x: Float[Array, "B S H W I"], first: int, count: int, *, after: jax.Array | None
+) -> Float[Array, "4 B F H w I"]:
+    """So many padded frames, combined along the width, once `after` is there.
+
+    Else XLA would combine all frames before the first product and hold them: the place of the first frame, too, is
+    made to depend on what it can't foresee.
+    """
+    if after is not None:
+        start = first - jnp.where(after[0, 0, 0, 0, 0] > jnp.inf, 1, 0)
+        x = lax.dynamic_slice_in_dim(x, start, count, axis=1)
+    else:
+        x = x[:, first : first + count]
+    end = x.shape[3] - 3
+    return jnp.stack(_combine([x[:, :, :, i : end + i : 2] for i in range(4)]))
 
 
 def _after(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -41,27 +70,26 @@ def _after(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     It drops optimisation barriers before it orders what it does, so the kernel meets a 1 that it can't foresee.
     """
-    return kernel * jnp.where(x[0, 0, 0, 0, 0] > jnp.inf, 2, 1).astype(kernel.dtype)
+    return kernel * jnp.where(x[0, -1, 0, 0, 0] > jnp.inf, 2, 1).astype(kernel.dtype)
 
 
 def _pairs(
-    x: Float[Array, "4 B S H w I"], taps: Float[Array, "4 3 4 I O"], precision: lax.Precision
+    x: Float[Array, "4 B S H w I"],
+    taps: Float[Array, "4 3 4 I O"],
+    y: Float[Array, "B P H W O"],
+    first: int,
+    precision: lax.Precision,
 ) -> Float[Array, "B P H W O"]:
-    """As many frames as go in pairs, one pair at a time, so that what is combined of it stays near."""
+    """The outputs of x in y, from frame `first` on: one pair at a time, so that what is combined of it stays near."""
 
     def pair(index: jax.Array, y: jax.Array) -> jax.Array:
         four = _combine([lax.dynamic_index_in_dim(x, 2 * index + i, 2, keepdims=False) for i in range(4)])
         products = [_columns(part, tap, precision) for part, tap in zip(four, taps, strict=True)]
         frames = zip(*(_rejoin(over_time) for over_time in zip(*products, strict=True)), strict=True)
         both = jnp.stack([_interleave(frame) for frame in frames], axis=1)
-        return lax.dynamic_update_slice_in_dim(y, both, 2 * index, axis=1)
+        return lax.dynamic_update_slice_in_dim(y, both, first + 2 * index, axis=1)
 
-    _, batch, frames, height, width, _ = x.shape
-    pairs = frames // 2 - 1
-    # All of it is written over. Filled with a value of x and not with zeros, for zeros need no x: XLA would make those
-    # of all layers before the first one, and keep them.
-    y = jnp.broadcast_to(x[0, 0, 0, 0, 0, 0], (batch, 2 * pairs, height, 2 * width, taps.shape[-1]))
-    filled: jax.Array = lax.fori_loop(0, pairs, pair, y)
+    filled: jax.Array = lax.fori_loop(0, x.shape[2] // 2 - 1, pair, y)
     return filled
 
 

@@ -165,10 +165,10 @@ def repeat_to(z: Float[Array, "B t h w C"], size: tuple[int, int, int]) -> Float
     """Nearest-neighbour upsampling to [T H W] by whole factors; for odd T > 1 frame 0 stands for itself alone."""
     frames, height, width = size
     if frames > 1 and frames % 2 == 1:
-        first = _repeat(z[:, :1], (1, height, width))
-        rest = _repeat(z[:, 1:], (frames - 1, height, width))
-        return jnp.concatenate([first, rest], axis=1)
-    return _repeat(z, size)
+        # In time first: what is concatenated is stored, and so would be what is repeated in space before it.
+        rest = _repeat(z[:, 1:], (frames - 1, *z.shape[2:4]))
+        z = jnp.concatenate([z[:, :1], rest], axis=1)
+    return _repeat(z, (frames, height, width))
 
 
 def _repeat(z: jax.Array, size: tuple[int, int, int]) -> jax.Array:
