@@ -29,8 +29,9 @@ Params = Mapping[str, Any]
 Stacks = Mapping[str, jax.Array]
 """The same, those of one shape in one array."""
 
-SQUARES, GRADIENTS, KL = 2.0, 0.25, 1e-5
-"""Weights of the mean squared error, of the errors of differences in space and time, and of the KL, beside L1's 1."""
+SQUARES, GRADIENTS, DRIFT, KL = 2.0, 0.25, 0.5, 1e-5
+"""Weights of the mean squared error, of the errors of differences in space and time, of the shift of each channel's
+mean, and of the KL, beside L1's 1."""
 
 FIRST_LOGVAR = -6.0
 """Log-variance that an untrained encoder says: noise of unit scale would drown what the latents hold."""
@@ -165,9 +166,10 @@ def loss_of(
     squares = jnp.mean(jnp.square(error))
     # A difference of errors is the error of the difference.
     gradients = sum(jnp.mean(_differences(error, axis)) for axis in (1, 2, 3) if error.shape[axis] > 1)
+    drift = jnp.mean(jnp.abs(jnp.mean(error, axis=(1, 2, 3))))
     kl = 0.5 * jnp.mean(jnp.square(mean) + jnp.square(deviation) - 1.0 - logvar)
-    total = jnp.mean(jnp.abs(error)) + SQUARES * squares + GRADIENTS * gradients + KL * kl
-    parts = {"loss": total, "squares": squares, "kl": kl, "latents": jnp.mean(jnp.square(mean))}
+    total = jnp.mean(jnp.abs(error)) + SQUARES * squares + GRADIENTS * gradients + DRIFT * drift + KL * kl
+    parts = {"loss": total, "squares": squares, "drift": drift, "kl": kl, "latents": jnp.mean(jnp.square(mean))}
     return total, parts
 
 

@@ -29,10 +29,15 @@ from tiny_training.samples import Samples, Shape
 
 COURSES: Mapping[str, tuple[tuple[float, Shape], ...]] = {
     "small": ((0.65, Shape(1, 9, 64)), (0.35, Shape(2, 1, 128))),
-    "large": ((0.55, Shape(1, 9, 160)), (0.20, Shape(1, 17, 128)), (0.25, Shape(2, 1, 256))),
+    "large": (
+        (0.45, Shape(1, 9, 160)),
+        (0.15, Shape(1, 17, 128)),
+        (0.20, Shape(2, 1, 256)),
+        (0.20, Shape(4, 1, 160, flat=True)),
+    ),
 }
 """Shares and shapes of the samples of a stage. Small crops teach sooner; large ones have the norm statistics of whole
-frames, and only they go on to a second chunk."""
+frames, and only they go on to a second chunk. A flat clip is to the network what one frame of it is."""
 
 EVERY = 20
 """Steps that a line of the log sums up."""

@@ -34,6 +34,8 @@ class Shape:
     batch: int
     frames: int
     side: int
+    flat: bool = False
+    """No pictures, but flat colours and grids of them only."""
 
 
 class Samples:
@@ -55,7 +57,7 @@ class Samples:
         return np.stack([self._one(rng, shape) for _ in range(shape.batch)])
 
     def _one(self, rng: np.random.Generator, shape: Shape) -> np.ndarray:
-        if rng.random() < FLAT:
+        if shape.flat or rng.random() < FLAT:
             return _flat(rng, shape)
         still = rng.random() < STILLS or max(map(len, self.clips)) < shape.frames
         frames = self._still(rng, shape) if still else self._clip(rng, shape)
