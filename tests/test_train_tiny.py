@@ -96,6 +96,13 @@ def test_samples_of_every_kind_are_drawn(shape: Shape) -> None:
         assert len(moving) > 25
 
 
+def test_flat_samples_hold_no_pictures() -> None:
+    drawn = np.concatenate([Samples(_media(), 0).draw(number, Shape(4, 1, 48, flat=True)) for number in range(10)])
+    colours = [len(np.unique(clip.reshape(-1, 3), axis=0)) for clip in drawn]
+    assert max(colours) <= 16  # a grid has four rows and columns at most
+    assert colours.count(1) > 10
+
+
 def test_samples_prepared_ahead_come_in_order() -> None:
     assert [int(sample[0]) for sample in ahead(lambda number: np.array([number]), range(7, 27))] == list(range(7, 27))
 
@@ -113,4 +120,4 @@ def test_the_courses_hold_images_and_clips_that_need_caches() -> None:
         assert sum(share for share, _ in course) == pytest.approx(1)
     shapes = [Stage(100, course="large", batch=3).shape(number) for number in range(200)]
     assert {shape.frames for shape in shapes} == {1, 9, 17}
-    assert {shape.batch for shape in shapes} == {3, 6}
+    assert {shape.batch for shape in shapes} == {3, 6, 12}

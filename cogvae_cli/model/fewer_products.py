@@ -42,7 +42,7 @@ def conv3d(
             batch, _, height, width, _ = x.shape
             y = jnp.broadcast_to(combined[0, 0, 0, 0, 0, 0], (batch, in_pairs, height, width - 2, kernel.shape[-1]))
         y = _pairs(combined, _split(taps, axis=0), y, first, precision)
-    if in_pairs == frames:
+    if y is not None and in_pairs == frames:
         return y
     last = _last(_combined(x, frames - 1, 3, after=y), taps, precision)[:, None]
     return last if y is None else jnp.concatenate([y, last], axis=1)

@@ -166,7 +166,7 @@ def repeat_to(z: Float[Array, "B t h w C"], size: tuple[int, int, int]) -> Float
     frames, height, width = size
     if frames > 1 and frames % 2 == 1:
         # In time first: what is concatenated is stored, and so would be what is repeated in space before it.
-        rest = _repeat(z[:, 1:], (frames - 1, *z.shape[2:4]))
+        rest = _repeat(z[:, 1:], (frames - 1, z.shape[2], z.shape[3]))
         z = jnp.concatenate([z[:, :1], rest], axis=1)
     return _repeat(z, (frames, height, width))
 
