@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, UInt8
@@ -199,9 +200,22 @@ class DecodedChunk(NamedTuple):
     """False for a frame that held NaN or Inf before rounding."""
 
 
+UNIT = np.arange(256, dtype=np.float32) / np.float32(127.5) - np.float32(1)
+"""What each level is in [-1, 1]."""
+
+
 def to_unit(pixels: UInt8[Array, "B T H W 3"]) -> Float[Array, "B T H W 3"]:
-    """0..255 to [-1, 1]."""
-    return pixels.astype(jnp.float32) / 127.5 - 1.0
+    """0..255 to [-1, 1]. On CPU to the bit what NumPy makes of `pixels / 127.5 - 1` in float32.
+
+    XLA multiplies with the inverse instead of dividing, an error that the network makes ten times as large; so levels
+    are looked up there. A TPU looks up slowly.
+    """
+    units: jax.Array = jax.lax.platform_dependent(
+        pixels,
+        cpu=lambda pixels: jnp.asarray(UNIT)[pixels],
+        default=lambda pixels: pixels.astype(jnp.float32) / 127.5 - 1.0,
+    )
+    return units
 
 
 @jax.jit
