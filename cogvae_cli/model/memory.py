@@ -25,22 +25,21 @@ LANES = 128
 """Channels of a TPU array are padded to a multiple of this."""
 
 WORK: dict[tuple[str, Part, bool], tuple[float, float]] = {
-    ("cpu", "encoder", False): (9.7, 16.8),
-    ("cpu", "encoder", True): (14, 22),
-    ("cpu", "decoder", False): (17.6, 27),
-    ("cpu", "decoder", True): (17.2, 28),
+    ("cpu", "encoder", False): (6.9, 12.0),
+    ("cpu", "encoder", True): (12.6, 19.9),
+    ("cpu", "decoder", False): (12.6, 18.9),
+    ("cpu", "decoder", True): (12.9, 20.6),
     ("tpu", "encoder", False): (3.6, 3.6),
     ("tpu", "encoder", True): (5.9, 5.9),
     ("tpu", "decoder", False): (9.2, 9.2),
     ("tpu", "decoder", True): (9.8, 9.8),
 }
 """By platform, part, and whether the chunk is a later one: work memory over the activations of the widest level, for
-dtypes of four and of two bytes. On CPU a tenth more than benchmarks/vs_diffusers.py saw a run take, or a seventh more
-than the compiler reports, whichever is more."""
+dtypes of four and of two bytes. On CPU a seventh more than the compiler reports (benchmarks/cpu_compile.py), of `tiny`
+or of the full network, whichever is more."""
 
 UNKNOWN = (22.0, 39.0)
-"""The same where nothing was measured: a quarter more than the most of those above, so that tiles are rather too
-small."""
+"""The same where nothing was measured: far more than the most of those above, so that tiles are rather too small."""
 
 
 @dataclasses.dataclass(frozen=True)
