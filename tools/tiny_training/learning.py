@@ -19,7 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float, UInt8
 
 from cogvae_cli.model import chunks, weights
-from cogvae_cli.model.config import VAEConfig
+from cogvae_cli.model.config import SPACE, VAEConfig
 from cogvae_cli.model.numerics import Numerics
 from cogvae_cli.model.vae import Network, clamp_logvar, to_unit
 
@@ -154,14 +154,30 @@ def _differences(x: Float[Array, "B T H W 3"], axis: int) -> jax.Array:
     return jnp.abs(jnp.diff(x, axis=axis))
 
 
+def _windows(
+    latents: Float[Array, "B t h w z"], frames: Float[Array, "B T H W 3"], side: int, key: jax.Array
+) -> tuple[Float[Array, "B t side side z"], Float[Array, "B T S S 3"]]:
+    """The same square of both, `side` latents wide, anywhere."""
+    rooms = jnp.array([latents.shape[2] - side + 1, latents.shape[3] - side + 1])
+    top, left = jax.random.randint(key, (2,), 0, rooms)
+
+    def cut(x: jax.Array, scale: int) -> jax.Array:
+        sizes = (*x.shape[:2], side * scale, side * scale, x.shape[4])
+        return jax.lax.dynamic_slice(x, (0, 0, top * scale, left * scale, 0), sizes)
+
+    return cut(latents, 1), cut(frames, SPACE)
+
+
 def loss_of(
-    nets: Nets, params: Params, pixels: UInt8[Array, "B T H W 3"], key: jax.Array
+    nets: Nets, window: int, params: Params, pixels: UInt8[Array, "B T H W 3"], key: jax.Array
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """The loss of a sample, and its parts. The decoder sees a draw from the posterior."""
+    """The loss of a sample, and its parts. The decoder sees a draw from the posterior, or a window of one."""
     frames = to_unit(pixels)
     mean, logvar = nets.encode(params, frames)
     deviation = jnp.exp(0.5 * logvar)
     latents = mean + deviation * jax.random.normal(key, mean.shape)
+    if window:
+        latents, frames = _windows(latents, frames, window, jax.random.fold_in(key, 1))
     error = nets.decode(params, latents) - frames
     squares = jnp.mean(jnp.square(error))
     # A difference of errors is the error of the difference.
@@ -222,15 +238,18 @@ def started(stacks: Stacks, optimiser: optax.GradientTransformation) -> State:
     return State(stacks, copies, optimiser.init(stacks), jnp.zeros((), jnp.int32))
 
 
-Gradients = Callable[[Stacks, np.ndarray, jax.Array], tuple[Stacks, dict[str, jax.Array]]]
+Gradients = Callable[[Stacks, np.ndarray, int, jax.Array], tuple[Stacks, dict[str, jax.Array]]]
 
 
 def gradients_of(nets: Nets) -> Gradients:
-    """(parameters, pixels, key) -> (gradients, parts of the loss); compiles once for each shape of pixels."""
-    gradients = jax.jit(jax.grad(functools.partial(loss_of, nets), has_aux=True))
+    """(parameters, pixels, window, key) -> (gradients, parts of the loss); compiles once for each shape of sample."""
 
-    def run(stacks: Stacks, pixels: np.ndarray, key: jax.Array) -> tuple[Stacks, dict[str, jax.Array]]:
-        found, parts = gradients(nets.unstacked(stacks), pixels, key)
+    @functools.cache
+    def of(window: int) -> Callable[..., tuple[Params, dict[str, jax.Array]]]:
+        return jax.jit(jax.grad(functools.partial(loss_of, nets, window), has_aux=True))
+
+    def run(stacks: Stacks, pixels: np.ndarray, window: int, key: jax.Array) -> tuple[Stacks, dict[str, jax.Array]]:
+        found, parts = of(window)(nets.unstacked(stacks), pixels, key)
         return nets.stacked(found), parts
 
     return run

@@ -35,6 +35,7 @@ COURSES: Mapping[str, tuple[tuple[float, Shape], ...]] = {
         (0.20, Shape(2, 1, 256)),
         (0.20, Shape(4, 1, 160, flat=True)),
     ),
+    "windows": ((0.85, Shape(1, 9, 160, window=12)), (0.15, Shape(4, 1, 160, flat=True))),
 }
 """Shares and shapes of the samples of a stage. Small crops teach sooner; large ones have the norm statistics of whole
 frames, and only they go on to a second chunk. A flat clip is to the network what one frame of it is."""
@@ -155,9 +156,10 @@ def learn(nets: Nets, stage: Stage, media: Sequence[np.ndarray], state: State, f
     with _stopping() as told:
         drawn = samples.ahead(lambda number: draws.draw(number, stage.shape(number)), range(done, stage.steps))
         for number, pixels in enumerate(drawn, done):
-            found, parts = gradients(state.params, pixels, jax.random.fold_in(key, number))
+            shape = stage.shape(number)
+            found, parts = gradients(state.params, pixels, shape.window, jax.random.fold_in(key, number))
             state, norm = update(state, found)
-            tally.add(pixels.shape, parts | {"gradients": norm})
+            tally.add(shape, parts | {"gradients": norm})
             last = bool(told) or time.monotonic() > stop_at or number + 1 == stage.steps
             if last or (number + 1) % EVERY == 0:
                 folder.write("steps", step=number + 1, rate=float(stage.schedule.rate(number)), **tally.take())
@@ -175,8 +177,8 @@ class Tally:
         self._said: dict[str, list[dict[str, float]]] = defaultdict(list)
         self._start = time.monotonic()
 
-    def add(self, shape: tuple[int, ...], parts: Mapping[str, Any]) -> None:
-        self._said[f"{shape[1]}x{shape[3]}"].append({name: float(value) for name, value in parts.items()})
+    def add(self, shape: Shape, parts: Mapping[str, Any]) -> None:
+        self._said[shape.name].append({name: float(value) for name, value in parts.items()})
 
     def take(self) -> dict[str, Any]:
         """The means since the last call, PSNR in dB, and seconds a step."""

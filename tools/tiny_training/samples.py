@@ -36,6 +36,13 @@ class Shape:
     side: int
     flat: bool = False
     """No pictures, but flat colours and grids of them only."""
+    window: int = 0
+    """Side in latents of the square that is decoded, as a tile would be; 0 decodes all."""
+
+    @property
+    def name(self) -> str:
+        """What the log calls it."""
+        return f"{self.frames}x{self.side}" + (f"/{self.window}" if self.window else "")
 
 
 class Samples:
