@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from media import LOSSLESS, numbered, read_numbers, write_numbered
-from tiny_training.learning import Schedule
+from tiny_training.learning import Schedule, windows
 from tiny_training.media import MEDIA, Medium, pixels_of
 from tiny_training.run import COURSES, Stage
 from tiny_training.samples import PURE, Samples, Shape, ahead
@@ -101,6 +103,18 @@ def test_flat_samples_hold_no_pictures() -> None:
     colours = [len(np.unique(clip.reshape(-1, 3), axis=0)) for clip in drawn]
     assert max(colours) <= 16  # a grid has four rows and columns at most
     assert colours.count(1) > 10
+
+
+def test_a_window_is_the_same_square_of_latents_and_of_frames() -> None:
+    latents = np.random.default_rng(0).normal(size=(1, 3, 6, 9, 3)).astype(np.float32)
+    frames = latents.repeat(3, 1).repeat(8, 2).repeat(8, 3)
+    seen = set()
+    for number in range(40):
+        part, pixels = windows(jnp.asarray(latents), jnp.asarray(frames), 4, jax.random.key(number))
+        assert part.shape == (1, 3, 4, 4, 3)
+        np.testing.assert_array_equal(pixels, np.asarray(part).repeat(3, 1).repeat(8, 2).repeat(8, 3))
+        seen.add(float(part[0, 0, 0, 0, 0]))
+    assert len(seen) > 10  # of 18 places
 
 
 def test_samples_prepared_ahead_come_in_order() -> None:

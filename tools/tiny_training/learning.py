@@ -154,7 +154,7 @@ def _differences(x: Float[Array, "B T H W 3"], axis: int) -> jax.Array:
     return jnp.abs(jnp.diff(x, axis=axis))
 
 
-def _windows(
+def windows(
     latents: Float[Array, "B t h w z"], frames: Float[Array, "B T H W 3"], side: int, key: jax.Array
 ) -> tuple[Float[Array, "B t side side z"], Float[Array, "B T S S 3"]]:
     """The same square of both, `side` latents wide, anywhere."""
@@ -177,7 +177,7 @@ def loss_of(
     deviation = jnp.exp(0.5 * logvar)
     latents = mean + deviation * jax.random.normal(key, mean.shape)
     if window:
-        latents, frames = _windows(latents, frames, window, jax.random.fold_in(key, 1))
+        latents, frames = windows(latents, frames, window, jax.random.fold_in(key, 1))
     error = nets.decode(params, latents) - frames
     squares = jnp.mean(jnp.square(error))
     # A difference of errors is the error of the difference.
