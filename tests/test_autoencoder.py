@@ -110,6 +110,12 @@ def test_a_batch_is_its_clips_one_by_one() -> None:
     np.testing.assert_allclose(decoded[1], single[0], atol=1e-6)  # measured 2e-7
 
 
+def test_levels_are_normalised_to_the_bit_as_numpy_does() -> None:
+    pixels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 1, 16, 16, 3)
+    expected = pixels.astype(np.float32) / 127.5 - 1
+    np.testing.assert_array_equal(jax.jit(to_unit)(pixels), expected)
+
+
 def test_pixels_and_floats_encode_alike() -> None:
     pixels = np.asarray(to_pixels(jnp.asarray(_frames(9))))
     chunk, _ = _vae().encode_chunk(pixels, None)
