@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from media import LOSSLESS, numbered, read_numbers, write_numbered
-from tiny_training.learning import Schedule, windows
+from tiny_training.learning import FIRST_FRAME, Schedule, frame_weights, windows
 from tiny_training.media import MEDIA, Medium, pixels_of
 from tiny_training.run import COURSES, Stage
 from tiny_training.samples import PURE, Samples, Shape, ahead
@@ -115,6 +115,14 @@ def test_a_window_is_the_same_square_of_latents_and_of_frames() -> None:
         np.testing.assert_array_equal(pixels, np.asarray(part).repeat(3, 1).repeat(8, 2).repeat(8, 3))
         seen.add(float(part[0, 0, 0, 0, 0]))
     assert len(seen) > 10  # of 18 places
+
+
+def test_the_first_frame_of_a_clip_counts_for_less_and_an_image_for_one() -> None:
+    np.testing.assert_array_equal(frame_weights(1).ravel(), [1.0])
+    counts = frame_weights(9).ravel()
+    np.testing.assert_allclose(counts.mean(), 1.0, rtol=1e-6)
+    np.testing.assert_allclose(counts[1:], counts[1], rtol=0)
+    np.testing.assert_allclose(counts[0], FIRST_FRAME * counts[1], rtol=1e-6)
 
 
 def test_samples_prepared_ahead_come_in_order() -> None:

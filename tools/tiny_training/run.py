@@ -35,7 +35,13 @@ COURSES: Mapping[str, tuple[tuple[float, Shape], ...]] = {
         (0.20, Shape(2, 1, 256)),
         (0.20, Shape(4, 1, 160, flat=True)),
     ),
-    "windows": ((0.85, Shape(1, 9, 160, window=12)), (0.15, Shape(4, 1, 160, flat=True))),
+    "windows": (
+        (0.50, Shape(1, 9, 160, window=12)),
+        (0.13, Shape(1, 17, 128, window=10)),
+        (0.12, Shape(1, 9, 160)),
+        (0.12, Shape(2, 1, 256, window=16)),
+        (0.13, Shape(4, 1, 160, flat=True)),
+    ),
 }
 """Shares and shapes of the samples of a stage. Small crops teach sooner; large ones have the norm statistics of whole
 frames, and only they go on to a second chunk. A flat clip is to the network what one frame of it is."""
