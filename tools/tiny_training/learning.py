@@ -33,7 +33,7 @@ SQUARES, GRADIENTS, DRIFT, KL = 6.0, 0.25, 0.5, 1e-5
 """Weights of the mean squared error, of the errors of differences in space and time, of the shift of each channel's
 mean, and of the KL, beside L1's 1."""
 
-FIRST_FRAME = 0.2
+FIRST_FRAME = 0.08
 """Weight of a clip's first frame beside 1 of the others: it has a latent of its own where they share one among four,
 and would come out better than what follows, which shows as a fall in sharpness."""
 
