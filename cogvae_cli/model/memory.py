@@ -18,7 +18,7 @@ import jax
 from cogvae_cli.model.chunks import Part, frames_of
 from cogvae_cli.model.config import SPACE
 from cogvae_cli.model.programs import Program
-from cogvae_cli.model.sharding import chips
+from cogvae_cli.model.sharding import chips, is_by_clip
 from cogvae_cli.model.vae import Network
 
 LANES = 128
@@ -37,6 +37,10 @@ WORK: dict[tuple[str, Part, bool], tuple[float, float]] = {
 """By platform, part, and whether the chunk is a later one: work memory over the activations of the widest level, for
 dtypes of four and of two bytes. On CPU a seventh more than the compiler reports (benchmarks/cpu_compile.py), of `tiny`
 or of the full network, whichever is more."""
+
+FOR_EACH_CHIP = 0.07
+"""Share by which the work memory of a TPU's chip exceeds its part of the frame's, for each other chip that has one:
+edges, and rows that don't divide. Fitted to decoding, of which it is the most (docs/performance.md, Several chips)."""
 
 UNKNOWN = (22.0, 39.0)
 """The same where nothing was measured: far more than the most of those above, so that tiles are rather too small."""
@@ -64,7 +68,10 @@ def need(programs: Sequence[Program], tiles: int, size: tuple[int, int], platfor
     worst = max(programs, key=lambda program: program.height * program.width * program.length)
     caches = max(_cache_bytes(program) for program in programs if not program.later)
     chunks = 2 * (_bytes(worst.chunk) + _result_bytes(worst, size))
-    parts = chips(worst.network.mesh)
+    mesh = worst.network.mesh
+    parts = chips(mesh)
+    if platform == "tpu" and not is_by_clip(mesh):
+        work = round(work * (1 + FOR_EACH_CHIP * (parts - 1)))
     return Need(_bytes(worst.network.shapes()), tiles * caches // parts, chunks // parts, work // parts)
 
 
