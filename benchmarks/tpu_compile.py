@@ -1,12 +1,14 @@
 """What the compiler says of the full-size network's programs on TPUs: memory, traffic, work, and the time to compile.
 
 Compiled ahead of time; no TPU is needed, the extra `tpu` is. Figures are those of each chip. The roofline time is the
-longer of work at the chip's peak and traffic at its bandwidth: no run is faster.
+longer of work at the chip's peak and traffic at its bandwidth: no run is faster. Cycles are the sum of the compiler's
+own estimates for the program's instructions; they tell two ways to compile one program apart.
 
     python benchmarks/tpu_compile.py                                      all of them, which takes hours on two cores
     python benchmarks/tpu_compile.py --sizes 720x480 --chips v5e --dtypes bfloat16
     python benchmarks/tpu_compile.py --tile 360x240 --sizes 720x480       one tile of each
     python benchmarks/tpu_compile.py --sharing 1,4 --sizes 720x480        a frame on one chip and shared by four
+    JAX_OPTIMIZATION_LEVEL=O1 python benchmarks/tpu_compile.py ...        compiled in less time, to slower programs
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ HEADING = (
     "traffic GB",
     "TFLOP",
     "roofline s",
+    "M cycles",
     "compile s",
     "between chips",
 )
@@ -91,6 +94,7 @@ def rows(chip: str, sharing: int, size: str, direction: Direction, dtype: str, t
                 f"{found.traffic / 1e9:.0f}",
                 f"{found.flops / 1e12:.1f}",
                 f"{roofline:.2f}",
+                f"{cycles_of(executable.as_text()) / 1e6:.0f}",
                 f"{found.compile_seconds:.0f}",
                 between_chips(executable.as_text()),
             ]
@@ -108,6 +112,14 @@ def between_chips(program: str) -> str:
         count = math.prod(int(size) for size in sizes.split(",") if size)
         found.setdefault(kind, []).append(count * int(re.sub(r"\D", "", dtype) or 8) / 8e6)
     return ", ".join(f"{len(each)} {kind} ({sum(each):.1f} MB)" for kind, each in sorted(found.items())) or "nothing"
+
+
+CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
+
+
+def cycles_of(program: str) -> int:
+    """The sum of what the compiler estimates for each instruction of a compiled program."""
+    return sum(map(int, CYCLES.findall(program)))
 
 
 def _as_they_are(tree: Any) -> Any:
