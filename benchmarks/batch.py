@@ -36,7 +36,7 @@ from cogvae_cli.model.autoencoder import VAE  # noqa: E402
 from cogvae_cli.model.vae import Caches, EncodedChunk  # noqa: E402
 from cogvae_cli.pipeline.batch import BatchJob, run_batch  # noqa: E402
 from cogvae_cli.pipeline.batch_clips import maker_for  # noqa: E402
-from cogvae_cli.pipeline.batch_messages import Failed, FromWorker, Job, Task  # noqa: E402
+from cogvae_cli.pipeline.batch_messages import Failed, FromWorker, Job, Made, Task  # noqa: E402
 from cogvae_cli.pipeline.batch_progress import BatchProgress  # noqa: E402
 from cogvae_cli.pipeline.batch_run import THREADS  # noqa: E402
 from cogvae_cli.pipeline.batch_worker import work  # noqa: E402
@@ -180,7 +180,9 @@ class StandIn(VAE):
 def stand_in_seconds(folder: Path, clips: list[Path], wait: float) -> float:
     """Seconds a clip of the worker's own pipeline, with the stand-in."""
     made = folder / "stand-in"
+    kept = folder / "kept"
     made.mkdir()
+    kept.mkdir()
     maker = maker_for(Job("encode", "tiny", EncodeOptions(), made, ".npz", THREADS), Progress())
     vae = maker._vae
     vae.__class__ = StandIn
@@ -189,6 +191,8 @@ def stand_in_seconds(folder: Path, clips: list[Path], wait: float) -> float:
     def hear(message: FromWorker) -> None:
         if isinstance(message, Failed):
             raise SystemExit(message.trace)
+        if isinstance(message, Made):
+            message.path.rename(kept / message.path.name)  # as the supervisor does
 
     def tasks(start: int, end: int) -> Iterator[Task]:
         return (Task(number, str(clips[number])) for number in range(start, end))

@@ -21,6 +21,7 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EACCES)
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_END = re.compile(r"[0-9a-f]{16}\.part")
 
 
 def check_output(path: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> None:
@@ -157,9 +158,9 @@ def _is_still(path: Path, descriptor: int) -> bool:
 
 def remove_leftovers(path: Path) -> None:
     """Removes this output's temporary files and folders that no living process holds a lock on."""
-    pattern = re.compile(re.escape(_prefix(path)) + r"[0-9a-f]{16}\.part")
+    prefix = _prefix(path)  # no pattern of its own for each output: compiling it takes longer than all the rest
     for entry in os.scandir(path.parent):
-        if not pattern.fullmatch(entry.name):
+        if not (entry.name.startswith(prefix) and _END.fullmatch(entry.name, len(prefix))):
             continue
         if entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False):
             _remove_if_unlocked(Path(entry.path), folder=entry.is_dir(follow_symlinks=False))

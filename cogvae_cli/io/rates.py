@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
@@ -23,6 +24,7 @@ def exact_fraction(value: object) -> Fraction | None:
     return Fraction(numerator, denominator)
 
 
+@functools.lru_cache(maxsize=256)  # asked several times of every file, and the files of a data set share few rates
 def snapped(rate: Fraction) -> Fraction:
     """The whole or NTSC rate that a container rounded to this one, or the rate itself: 19001/634 -> 30000/1001."""
     for known in (*_NTSC, Fraction(round(rate))):

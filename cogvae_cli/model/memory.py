@@ -72,7 +72,7 @@ def need(programs: Sequence[Program], tiles: int, size: tuple[int, int], platfor
     parts = chips(mesh)
     if platform == "tpu" and not is_by_clip(mesh):
         work = round(work * (1 + FOR_EACH_CHIP * (parts - 1)))
-    return Need(_bytes(worst.network.shapes()), tiles * caches // parts, chunks // parts, work // parts)
+    return Need(_weight_bytes(worst.network), tiles * caches // parts, chunks // parts, work // parts)
 
 
 def _work(program: Program, platform: str) -> int:
@@ -91,6 +91,11 @@ def _cache_bytes(program: Program) -> int:
     numerics = dataclasses.replace(program.network.numerics, strips=1)
     block = _block_bytes(dataclasses.replace(program.network, numerics=numerics))
     return program.batch * block * (program.height // SPACE) * (program.width // SPACE)
+
+
+@functools.lru_cache(maxsize=64)
+def _weight_bytes(network: Network) -> int:
+    return _bytes(network.shapes())
 
 
 @functools.lru_cache(maxsize=64)
