@@ -55,6 +55,7 @@ HEADING = (
     "roofline s",
     "M cycles",
     "compile s",
+    "of processors",
     "between chips",
 )
 
@@ -75,7 +76,9 @@ def rows(chip: str, sharing: int, size: str, direction: Direction, dtype: str, t
         form, place = dataclasses.replace(form, devices=tuple(devices_of(topology)[:sharing])), _as_they_are
     lines = []
     for program in form.programs(part, (height, width), lengths):
+        start = time.process_time()
         executable, found = program.compile(place)
+        processor = time.process_time() - start
         # One tile's programs don't hold the caches of the others, so the estimate is of one.
         estimate = need([form.programs(part, (height, width), lengths)[0], program], 1, (height, width), "tpu")
         peak = facts.tflops / (FLOAT32_PASSES if dtype == "float32" else 1)
@@ -96,6 +99,7 @@ def rows(chip: str, sharing: int, size: str, direction: Direction, dtype: str, t
                 f"{roofline:.2f}",
                 f"{cycles_of(executable.as_text()) / 1e6:.0f}",
                 f"{found.compile_seconds:.0f}",
+                f"{processor:.0f}",
                 between_chips(executable.as_text()),
             ]
         )

@@ -26,6 +26,7 @@ from cogvae_cli.io.latents_header_json import header_text, parse_header
 from cogvae_cli.io.rates import snapped
 from cogvae_cli.io.read_options import ReadOptions, parse_seconds, seconds_text
 from cogvae_cli.io.selection import selected
+from cogvae_cli.io.timing import Clock
 from cogvae_cli.io.torch_file import BARE, write_tensors
 from cogvae_cli.io.write_options import WriteOptions, ticks_of
 from cogvae_cli.model.chunks import decode_plan, encode_plan, frames_of, is_exact, latents_of, padded, trimmed
@@ -330,3 +331,24 @@ def test_the_properties_ran_on_files_that_are_good(good, tmp_path):
         assert read_latents(tmp_path / f"z.{suffix}").header == HEADER
     (tmp_path / "z.pt").write_bytes(good["pt"])
     assert read_foreign(Path(tmp_path / "z.pt"), Hints(layout="BCTHW")).arrays
+
+
+@quick
+@given(
+    rate=st.sampled_from([Fraction(24), Fraction(25), Fraction(30000, 1001), Fraction(12)]),
+    tick=st.sampled_from([Fraction(1, 1000), Fraction(1, 600), Fraction(1, 12800), Fraction(1, 90000)]),
+    start=st.integers(-500, 500),
+    shifts=st.lists(st.integers(-2, 2), min_size=2, max_size=8),
+)
+def test_stamps_within_a_tick_of_a_rate_are_constant_and_others_are_not(rate, tick, start, shifts):
+    """By the definition, in fractions: each stamp at most a tick, and less than half a frame, from its place."""
+    period = 1 / (rate * tick)
+    stamps = [start, *(start + round(index * period) + shift for index, shift in enumerate(shifts, 1))]
+    assume(all(earlier < later for earlier, later in itertools.pairwise(stamps)))
+    clock = Clock(tick, [rate])
+    for stamp in stamps:
+        clock.add(stamp)
+    slack = min(Fraction(1), period / 2 - Fraction(1, 1000))
+    near = all(abs(stamp - start - index * period) <= slack for index, stamp in enumerate(stamps))
+    timing, _ = clock.timing()
+    assert (timing.rate == rate and not timing.variable) == near

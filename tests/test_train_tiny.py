@@ -18,9 +18,11 @@ from tiny_training.samples import PURE, Samples, Shape, ahead
 
 import cogvae_cli as cogvae
 from cogvae_cli.errors import CogvaeError
+from cogvae_cli.io.video_reader import VideoReader
 from cogvae_cli.model.autoencoder import VAE
 from cogvae_cli.model.config import ModelSource
 from cogvae_cli.model.numerics import Numerics
+from cogvae_cli.pipeline.roundtrip import built_in_clip
 
 HELD_OUT = {
     "natural/bigbuckbunny.mp4": "f25b31f155970c46300934bda4a76cd2f581acab45c49762832ffdfddbcf9fdd",
@@ -166,7 +168,10 @@ def test_lower_numbers_between_the_layers_are_the_same_network() -> None:
 
 
 def test_the_built_in_model_computes_in_float16() -> None:
-    """3.8e-3 was measured on the built-in clip."""
-    frames = random_frames(9, 32, 32).clip(-1, 1)
-    half, exact = (np.asarray(cogvae.load("tiny", dtype=dtype).encode(frames).mean) for dtype in ("float16", "float32"))
-    assert 0 < np.abs(half - exact).max() < 0.03
+    """Where its streams were once too great for it, 69,000 and 150,000. 3.8e-3 and 1.8e-3 were measured."""
+    with built_in_clip() as path, VideoReader(path) as reader:
+        frames = np.asarray(next(iter(reader.chunks(9, 8))))[None, :, :96, :128].astype(np.float32) / 127.5 - 1
+    half, exact = (cogvae.load("tiny", dtype=dtype) for dtype in ("float16", "float32"))
+    latents = np.asarray(exact.encode(frames).mean)
+    assert 0 < np.abs(half.encode(frames).mean - latents).max() < 0.02
+    assert 0 < np.abs(half.decode(latents) - exact.decode(latents)).max() < 0.01

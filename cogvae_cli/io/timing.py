@@ -105,7 +105,7 @@ def _is_constant(stamps: Sequence[int], tick: Fraction, rate: Fraction) -> bool:
     """Whether every stamp is within rounding of that rate: one tick, and less than half a frame."""
     period = 1 / (rate * tick)  # ticks of one frame
     slack = min(Fraction(1), period / 2 - Fraction(1, 1000))
-    # In whole numbers, which are a tenth of the work of fractions: both sides times both denominators.
+    # In whole numbers, a small part of the work that fractions are: both sides times both denominators.
     start, each, unit = stamps[0], period.numerator * slack.denominator, period.denominator * slack.denominator
     most = slack.numerator * period.denominator
     return all(abs((stamp - start) * unit - index * each) <= most for index, stamp in enumerate(stamps))
