@@ -53,7 +53,7 @@ def export(chosen: argparse.Namespace) -> None:
     nets = Nets(VAEConfig.from_diffusers(config_of_tiny(), "tiny"))
     stage, state = folder.kept(nets)
     pixels = media.pixels_of(chosen.media, folder.media, media.MEDIA)
-    said = exporting.export(nets.unstacked(state.average), config_of_tiny(), pixels, chosen.folder)
+    said = exporting.export(nets.unstacked(state.average), config_of_tiny(), pixels, chosen.folder, lower=chosen.lower)
     folder.write("export", step=int(state.step), begins=stage.begins, **said)
     print(json.dumps(said))
 
@@ -81,6 +81,7 @@ def main() -> None:
     other.add_argument("run", type=Path)
     other.add_argument("folder", type=Path)
     other.add_argument("--media", type=Path, required=True)
+    other.add_argument("--lower", action="store_true", help="scale the widest streams down, so that float16 holds them")
     other.set_defaults(do=export)
     chosen = parser.parse_args()
     chosen.do(chosen)

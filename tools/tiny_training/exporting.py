@@ -43,19 +43,28 @@ def lowered(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def export(
-    params: Mapping[str, Any], config: Mapping[str, Any], media: Sequence[np.ndarray], folder: Path
+    params: Mapping[str, Any],
+    config: Mapping[str, Any],
+    media: Sequence[np.ndarray],
+    folder: Path,
+    *,
+    lower: bool = False,
 ) -> dict[str, Any]:
-    """Writes float16 weights and their config; says the file's sha256 and the scaling factor."""
+    """Writes float16 weights and their config; says the file's sha256 and the scaling factor.
+
+    lower: scales the widest streams down; not again where the stage began with weights that were.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{STEM}{WEIGHTS}"
-    halves = {name: value.astype(np.float16) for name, value in lowered(weights.to_tensors(params)).items()}
+    tensors = weights.to_tensors(params)
+    halves = {name: value.astype(np.float16) for name, value in (lowered(tensors) if lower else tensors).items()}
     if not all(np.isfinite(value).all() for value in halves.values()):
         raise ValueError("the weights are too big for float16")
     save_file(halves, file, {"format": "pt"})
     _write(folder, config)
     factor = round(1 / _deviation(folder, media), 6)
     _write(folder, {**config, "scaling_factor": factor})
-    return {"sha256": sha256_of(file), "bytes": file.stat().st_size, "scaling_factor": factor}
+    return {"sha256": sha256_of(file), "bytes": file.stat().st_size, "scaling_factor": factor, "lower": lower}
 
 
 def _write(folder: Path, config: Mapping[str, Any]) -> None:
