@@ -82,6 +82,31 @@ def hdr_of(frame: av.VideoFrame) -> str | None:
     return _HDR.get(int(frame.color_trc))
 
 
+@dataclasses.dataclass(frozen=True)
+class _Way:
+    """How a frame becomes RGB."""
+
+    transfer: str | None
+    """`PQ` or `HLG`, which are tone-mapped."""
+    has_alpha: bool
+    colorspace: Colorspace | None
+    range: ColorRange
+
+    @classmethod
+    def of(cls, frame: av.VideoFrame, options: ReadOptions) -> _Way:
+        """Raises VideoError as `facts_of` does."""
+        facts_of(frame, options)
+        levels = ColorRange.JPEG if _is_full(frame) else ColorRange.MPEG
+        return cls(hdr_of(frame), has_alpha(frame), _colorspace_of(frame, options), levels)
+
+    @property
+    def target(self) -> str:
+        """The format that FFmpeg converts to."""
+        if self.transfer is not None:
+            return "rgb48le"
+        return "rgba" if self.has_alpha else "rgb24"
+
+
 class RgbConverter:
     """Makes RGB of one decoded frame after the other.
 
@@ -92,31 +117,39 @@ class RgbConverter:
         """`peak`: nits of the brightest point of HDR, where the file says it."""
         self._options, self._peak = options, peak or PEAK
         self._reformatter = VideoReformatter()
+        self._ways: dict[tuple[object, ...], _Way] = {}
         self._mapper: tuple[str, ToneMapper] | None = None
         self.transparent = False
         """Whether any frame so far had pixels that aren't opaque."""
 
     def convert(self, frame: av.VideoFrame) -> np.ndarray:
         """RGB of a decoded frame, uint8 [H W 3]. Raises VideoError as `facts_of` does."""
-        facts_of(frame, self._options)
-        transfer = hdr_of(frame)
-        if transfer is not None:
-            return self._tone_mapper(transfer).apply(self._reformat(frame, "rgb48le"))
-        if not has_alpha(frame):
-            return np.ascontiguousarray(self._reformat(frame, "rgb24"))
-        pixels = self._reformat(frame, "rgba")
+        way = self._way_of(frame)
+        if way.transfer is not None:
+            return self._tone_mapper(way.transfer).apply(self._reformat(frame, way))
+        if not way.has_alpha:
+            return np.ascontiguousarray(self._reformat(frame, way))
+        pixels = self._reformat(frame, way)
         if bool((pixels[..., 3] < 255).any()):
             self.transparent = True
             if self._options.alpha != "drop":
                 return composited(pixels, _BEHIND[self._options.alpha])
         return np.ascontiguousarray(pixels[..., :3])
 
-    def _reformat(self, frame: av.VideoFrame, target: str) -> np.ndarray:
+    def _way_of(self, frame: av.VideoFrame) -> _Way:
+        """The same object for frames that say the same: to find it takes longer than to convert a small frame."""
+        numbers = (frame.colorspace, frame.color_range, frame.color_trc)
+        said = (frame.format.name, frame.height, *numbers)
+        if said not in self._ways:
+            self._ways[said] = _Way.of(frame, self._options)
+        return self._ways[said]
+
+    def _reformat(self, frame: av.VideoFrame, way: _Way) -> np.ndarray:
         converted = self._reformatter.reformat(
             frame,
-            format=target,
-            src_colorspace=_colorspace_of(frame, self._options),
-            src_color_range=ColorRange.JPEG if _is_full(frame) else ColorRange.MPEG,
+            format=way.target,
+            src_colorspace=way.colorspace,
+            src_color_range=way.range,
             dst_color_range=ColorRange.JPEG,
             interpolation=EXACT,
             threads=1,

@@ -19,17 +19,19 @@ from cogvae_cli.io.seeking import seek
 from cogvae_cli.io.timing import Joints
 
 _BROADCAST = ("mpegts", "mpeg")
+_SMALL = 1 << 19
+"""Pixels up to which threads take longer to start and to meet than they save, and hold Python's lock meanwhile."""
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class Reach:
     """How far the packets reach that were read of a file."""
 
-    packets: int = 0
+    packets: int
     """Of the stream that is decoded."""
-    end: Fraction = Fraction(0)
+    end: Fraction
     """Seconds at which its last one ends."""
-    end_of_all: Fraction = Fraction(0)
+    end_of_all: Fraction
     """Seconds at which the last one of any stream ends."""
 
 
@@ -82,12 +84,16 @@ class Decoder:
         self._decoder = decoder
         # Slices only: with frame threads FFmpeg drops the errors of the last packets without a word.
         stream.thread_type = ThreadType.SLICE
+        if stream.codec_context.width * stream.codec_context.height <= _SMALL:
+            stream.thread_count = 1
         # A lost packet leaves this mark on a transport stream where two are joined too; frames carry it if it matters.
         self._trusts_packets = "mpegts" in container.format.name.split(",")
         self._frames = self._decode()
         self._ahead: av.VideoFrame | None = None
         self._given = 0
-        self._reach = Reach()
+        self._packets = 0
+        self._ends: dict[int, int] = {}
+        """Of each stream, where its packets end so far, in its ticks."""
         self._from: int | None = None
         """Time stamp of the key frame that reading went on at."""
         self._gaps = Gaps() if self._drops_silently() else None
@@ -122,7 +128,7 @@ class Decoder:
         landing = seek(self._container, self._stream, stamp)
         if landing is None:
             return False
-        self._reach, self._from = Reach(packets=landing.packets), landing.pts
+        self._packets, self._ends, self._from = landing.packets, {}, landing.pts
         self._gaps = Gaps() if self._gaps else None
         self._frames = self._decode()
         frame = self.peek()
@@ -184,7 +190,7 @@ class Decoder:
         return self._from is not None and stamp is not None and stamp < self._from
 
     def _check_whole(self) -> None:
-        lack = self._lack(self._reach)
+        lack = self._lack(self._reach())
         if lack:
             raise VideoError(f"it is truncated: {self._count()} could be read, but {lack}")
 
@@ -197,13 +203,16 @@ class Decoder:
         return f"{self._given} frame{'' if self._given == 1 else 's'}"
 
     def _note(self, packet: Packet[Stream]) -> None:
-        tick = exact_fraction(packet.time_base)
-        stamp = packet.pts if packet.pts is not None else packet.dts
-        end = Fraction(0) if stamp is None or tick is None else (stamp + (packet.duration or 0)) * tick
-        self._reach.end_of_all = max(self._reach.end_of_all, end)
-        if packet.stream is self._stream:
-            self._reach.packets += 1
-            self._reach.end = max(self._reach.end, end)
+        """In whole numbers: fractions would take longer than the decoding of a small picture."""
+        stream, stamp = packet.stream_index, packet.pts if packet.pts is not None else packet.dts
+        self._packets += stream == self._stream.index
+        if stamp is not None:
+            self._ends[stream] = max(self._ends.get(stream, 0), stamp + (packet.duration or 0))
+
+    def _reach(self) -> Reach:
+        ticks = {stream.index: exact_fraction(stream.time_base) or Fraction(0) for stream in self._container.streams}
+        ends = {stream: end * ticks[stream] for stream, end in self._ends.items()}
+        return Reach(self._packets, ends.get(self._stream.index, Fraction(0)), max(ends.values(), default=Fraction(0)))
 
 
 def _decoded(context: CodecContext, packet: Packet[Stream]) -> Sequence[object]:

@@ -157,7 +157,7 @@ class FileFrames(FrameSource):
         self._container.close()
 
     def _lack(self, reach: Reach) -> str | None:
-        return shortage(self._path, self._stream, reach, self.clock.timing()[0])
+        return shortage(self._path, self._stream, reach, self.clock)
 
 
 class WindowFrames(FrameSource):

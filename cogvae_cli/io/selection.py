@@ -32,17 +32,15 @@ class FrameTimes:
 
     def of(self, frame: av.VideoFrame) -> Fraction:
         """Of the next frame. Later than the one before it, whatever the stamps say."""
-        time = Fraction(0)
-        if self._last is not None:
-            time = self._last + self._period
+        time = None
         if frame.pts is not None and self._tick is not None:
             if self._first is None:
                 self._first = frame.pts
-            stamped = (frame.pts - self._first) * self._tick
-            if self._last is None or stamped > self._last:
-                time = stamped
-        self._last = time
-        return time
+            time = (frame.pts - self._first) * self._tick
+        if self._last is not None and (time is None or time <= self._last):
+            time = self._last + self._period
+        self._last = time or Fraction(0)
+        return self._last
 
 
 def earliest(options: ReadOptions, tick: Fraction | None) -> Fraction:

@@ -145,7 +145,11 @@ class VideoReader:
 
     def decoded(self) -> Iterator[av.VideoFrame]:
         """The frames that were asked for, as they come from the decoder. In the place of `frames`."""
-        for frame, _ in selected(self._timed(), self._selection, self._source.facts.tick, self._rate()):
+        options = self._selection
+        if not options.selects and not options.skip:  # times are for choosing by
+            yield from self._in_fields()
+            return
+        for frame, _ in selected(self._timed(), options, self._source.facts.tick, self._rate()):
             yield frame
 
     def chunks(self, first: int, rest: int) -> Iterator[np.ndarray]:
@@ -220,10 +224,13 @@ class VideoReader:
 
     def _timed(self) -> Iterator[Timed]:
         times = FrameTimes(self._source.facts.tick, self._rate(), self._first_stamp)
-        is_due = self._options.deinterlace and not isinstance(self._source, WindowFrames)
-        frames = deinterlaced(self._checked()) if is_due else self._checked()
-        for frame in frames:
+        for frame in self._in_fields():
             yield frame, times.of(frame)
+
+    def _in_fields(self) -> Iterator[av.VideoFrame]:
+        """What is decoded, deinterlaced where that was asked for."""
+        is_due = self._options.deinterlace and not isinstance(self._source, WindowFrames)
+        return deinterlaced(self._checked()) if is_due else self._checked()
 
     def _checked(self) -> Iterator[av.VideoFrame]:
         for frame in self._source:

@@ -11,13 +11,13 @@ from av.video.stream import VideoStream
 
 from cogvae_cli.io.decoding import Reach
 from cogvae_cli.io.file_ends import missing_bytes
-from cogvae_cli.io.timing import Timing
+from cogvae_cli.io.timing import Clock
 
 _DURATION = re.compile(r"([0-9]{1,6}):([0-9]{1,2}):([0-9]{1,2}(?:\.[0-9]{1,12})?)")  # and not 9e9999999
 _TIMED = ("matroska", "avi", "flv", "asf")  # containers whose header holds a duration that isn't a guess of FFmpeg's
 
 
-def shortage(path: Path, stream: VideoStream, reach: Reach, timing: Timing) -> str | None:
+def shortage(path: Path, stream: VideoStream, reach: Reach, clock: Clock) -> str | None:
     """What a file that was read to its end without an error lacks all the same, in words; None where nothing."""
     container = stream.container
     if not isinstance(container, InputContainer):
@@ -26,6 +26,7 @@ def shortage(path: Path, stream: VideoStream, reach: Reach, timing: Timing) -> s
     if "mov" in names and stream.frames:  # the index tells for each stream, and edit lists are in it
         expected = len(stream.index_entries)
         return f"its index lists {expected}" if reach.packets < expected else None
+    timing, _ = clock.timing()
     frame = 1 / timing.rate
     tagged = _tagged_duration(stream)
     if tagged is not None and reach.end > tagged - frame / 2:

@@ -143,9 +143,10 @@ def compile_ahead(programs: Iterable[Program]) -> list[Figures]:
     wanted = list(dict.fromkeys(programs))
     with _COMPILING:  # who comes second finds what he wants
         missing = [program for program in wanted if program not in _READY]
-        with ThreadPoolExecutor(max(1, len(missing))) as pool:
-            found = list(pool.map(_compiled, [program.lower() for program in missing]))
-        _READY.update(zip(missing, found, strict=True))
+        if missing:
+            with ThreadPoolExecutor(len(missing)) as pool:
+                found = list(pool.map(_compiled, [program.lower() for program in missing]))
+            _READY.update(zip(missing, found, strict=True))
     return [_READY[program][1] for program in wanted]
 
 

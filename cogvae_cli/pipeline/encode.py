@@ -150,12 +150,11 @@ class _Job:
 def _attempt(job: _Job, readers: Readers, notices: Notices, vae: VAE, check: Check) -> EncodeResult:
     """The whole clip, from its first frame."""
     from cogvae_cli.io.destinations import whole_file
-    from cogvae_cli.io.picture_sequence import files_of
 
     start, overwrite = time.perf_counter(), job.options.overwrite
     with next(readers) as reader:
         run = _EncodeRun(vae, reader, job, notices)
-        with whole_file(job.output, overwrite=overwrite, inputs=files_of(job.source)) as part:
+        with whole_file(job.output, overwrite=overwrite, inputs=reader.files) as part:
             header = run.store(part, job.kind, job.choice, check)
             stored = part.stat().st_size
         return run.result(job.source, job.output, header, stored, time.perf_counter() - start)

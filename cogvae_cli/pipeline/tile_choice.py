@@ -86,11 +86,8 @@ class TileChoice:
 
     def estimate(self, form: Form) -> dict[Part, Need]:
         """What each direction takes with those tiles."""
-        from cogvae_cli.model.memory import need
-
-        tiles = form.tiles(*self._size)
         return {
-            part: need(form.programs(part, self._size, lengths), tiles, self._size, self._budget.platform)
+            part: _need(form, part, self._size, tuple(lengths), self._budget.platform)
             for part, lengths in self._lengths.items()
         }
 
@@ -134,6 +131,13 @@ class TileChoice:
             f"{size_text(width, height)} doesn't fit into {self._budget.bytes / 1e9:.1f} GB, in any tiles",
             "use a smaller video, or --dtype bfloat16, which halves what the network holds",
         )
+
+
+@functools.lru_cache(maxsize=256)  # all clips of a batch ask for the same
+def _need(form: Form, part: Part, size: tuple[int, int], lengths: tuple[int, ...], platform: str) -> Need:
+    from cogvae_cli.model.memory import need
+
+    return need(form.programs(part, size, lengths), form.tiles(*size), size, platform)
 
 
 def total(needs: Mapping[Part, Need]) -> int:
@@ -235,6 +239,7 @@ def budget() -> Budget:
     return Budget(int(stats["bytes_limit"]), str(device.platform))
 
 
+@functools.cache  # a batch asks for each clip
 def _host_bytes() -> int:
     import os
     from pathlib import Path
