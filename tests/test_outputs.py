@@ -298,3 +298,18 @@ def test_a_file_s_sha256_is_that_of_its_bytes(tmp_path):
     assert sha256_of(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     with pytest.raises(InputError, match="can't be read"):
         sha256_of(tmp_path / "none")
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+def test_bytes_are_on_the_disk_before_the_name_is_and_the_name_if_it_is_to_last(tmp_path, monkeypatch, lasting) -> None:
+    synced, real = [], os.fsync
+
+    def note(descriptor: int) -> None:
+        synced.append((str(Path(f"/proc/self/fd/{descriptor}").readlink()), (tmp_path / "z.npz").exists()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    with atomic_output(tmp_path / "z.npz", overwrite=False, lasting=lasting) as temporary:
+        temporary.write_bytes(b"whole")
+    assert synced == [(str(temporary), False), (str(tmp_path), True)][: 1 + lasting]
+    assert (tmp_path / "z.npz").read_bytes() == b"whole"

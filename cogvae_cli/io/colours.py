@@ -43,6 +43,8 @@ _TRANSFERS |= {15: "bt2020-12", 16: "smpte2084", 17: "smpte428", 18: "arib-std-b
 _HDR = {16: "PQ", 18: "HLG"}
 _BT2020_PRIMARIES = 9
 _CHOSEN = {"bt601": "smpte170m", "bt709": "bt709", "bt2020": "bt2020nc"}
+_AS_PLANES = ("yuv420", "yuv422", "yuv444", "yuv440", "yuv411", "yuvj", "nv12", "p01")
+"""Formats of which swscale makes planar RGB with vector instructions, and packed RGB of the same values without."""
 _BEHIND = {"black": 0, "white": 255}
 
 
@@ -91,20 +93,25 @@ class _Way:
     has_alpha: bool
     colorspace: Colorspace | None
     range: ColorRange
+    is_planar: bool
+    """Whether planes are made first, and then put together: the same values in less than half the time."""
 
     @classmethod
     def of(cls, frame: av.VideoFrame, options: ReadOptions) -> _Way:
         """Raises VideoError as `facts_of` does."""
         facts_of(frame, options)
         levels = ColorRange.JPEG if _is_full(frame) else ColorRange.MPEG
-        return cls(hdr_of(frame), has_alpha(frame), _colorspace_of(frame, options), levels)
+        is_planar = frame.format.name.startswith(_AS_PLANES)
+        return cls(hdr_of(frame), has_alpha(frame), _colorspace_of(frame, options), levels, is_planar)
 
     @property
     def target(self) -> str:
         """The format that FFmpeg converts to."""
         if self.transfer is not None:
             return "rgb48le"
-        return "rgba" if self.has_alpha else "rgb24"
+        if self.has_alpha:
+            return "rgba"
+        return "gbrp" if self.is_planar else "rgb24"
 
 
 class RgbConverter:

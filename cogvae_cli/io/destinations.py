@@ -52,13 +52,13 @@ def _named() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def whole_file(output: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> Iterator[Path]:
+def whole_file(output: Path, *, overwrite: bool, inputs: Sequence[Path] = (), lasting: bool = True) -> Iterator[Path]:
     """A path to write to; what is there when the block ends well becomes the output, or goes to standard output.
 
     Raises as `atomic_output` does, and UsageError where standard output is a terminal.
     """
     if output != STANDARD:
-        with atomic_output(output, overwrite=overwrite, inputs=inputs) as part:
+        with atomic_output(output, overwrite=overwrite, inputs=inputs, lasting=lasting) as part:
             yield part
         return
     stream = _stdout()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import IO, BinaryIO, Self
 
 import numpy as np
 
@@ -28,6 +29,9 @@ KINDS = ("npz", "safetensors")
 
 HEADER_SHA256 = "header_sha256"
 """Where safetensors holds the hash of the header's text, which no check sum of its own protects."""
+
+_spool: Callable[..., AbstractContextManager[IO[bytes]]] = functools.partial(tempfile.SpooledTemporaryFile, 1 << 20)
+"""A file for what waits; its first MiB is in memory."""
 
 Shape = tuple[int, int, int, int]
 """[T H W C] of every array in a file."""
@@ -48,8 +52,8 @@ class LatentsFile:
 class LatentsWriter:
     """Writes a latents file whose length isn't known before its end; memory doesn't grow with it.
 
-    Values wait in an unlinked file in the output's folder. `finish` writes the container; without it nothing is
-    written. The same values and header give the same bytes.
+    Values wait in an unlinked file in the output's folder, or in memory as long as they are few. `finish` writes the
+    container; without it nothing is written. The same values and header give the same bytes.
     Errors: OutputError for a value that the dtype can't hold, NonFiniteError for NaN or Inf, OSError from the disk.
     """
 
@@ -61,8 +65,8 @@ class LatentsWriter:
         self._row_shape: tuple[int, ...] | None = None
         self._hashes = {name: hashlib.sha256() for name in members}
         with ExitStack() as stack:  # closes the first spool if the second can't be made
-            self._spools: dict[str, BinaryIO] = {
-                name: stack.enter_context(tempfile.TemporaryFile(dir=path.parent)) for name in members
+            self._spools: dict[str, IO[bytes]] = {
+                name: stack.enter_context(_spool(dir=path.parent)) for name in members
             }
             self._stack = stack.pop_all()
 

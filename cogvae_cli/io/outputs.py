@@ -55,11 +55,12 @@ def _check(path: Path, *, overwrite: bool, inputs: Sequence[Path]) -> None:
 
 
 @contextlib.contextmanager
-def atomic_output(path: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -> Iterator[Path]:
+def atomic_output(path: Path, *, overwrite: bool, inputs: Sequence[Path] = (), lasting: bool = True) -> Iterator[Path]:
     """Gives the path of a new temporary file to write to; it becomes the output when the block ends without exception.
 
     On any exception, Ctrl-C included, it is removed and an older output is as it was. What a killed process left of
-    the same output is removed first. Raises as `check_output` does, and OutputError where the disk is full.
+    the same output is removed first. `lasting`: whether its name is to outlive a crash of the machine, as its bytes do
+    in any case. Raises as `check_output` does, and OutputError where the disk is full.
     """
     check_output(path, overwrite=overwrite, inputs=inputs)
     try:
@@ -69,7 +70,8 @@ def atomic_output(path: Path, *, overwrite: bool, inputs: Sequence[Path] = ()) -
         raise OutputError(f"{path}: can't be written ({error.strerror})") from error
     try:
         yield temporary
-        _finish(temporary, descriptor, path, overwrite=overwrite)
+        os.fsync(descriptor)
+        move_into_place(temporary, path, overwrite=overwrite, lasting=lasting)
     except OSError as error:
         if error.errno not in _OUTPUT_ERRORS:
             raise
@@ -185,21 +187,18 @@ def _remove_if_unlocked(leftover: Path, *, folder: bool) -> None:
         os.close(descriptor)
 
 
-def _finish(temporary: Path, descriptor: int, path: Path, *, overwrite: bool) -> None:
-    """Makes the complete temporary file the output, so that a crash at any moment leaves the old one or the new one."""
-    os.fsync(descriptor)
-    move_into_place(temporary, path, overwrite=overwrite)
-
-
-def move_into_place(temporary: Path, path: Path, *, overwrite: bool) -> None:
+def move_into_place(temporary: Path, path: Path, *, overwrite: bool, lasting: bool = True) -> None:
     """Gives a complete file on the same file system its name. Where it may not overwrite, the old name can stay too.
 
+    A crash at any moment leaves the old file or the new one; after this, if it is to be lasting, the new one.
     Raises OutputExistsError where something has that name by now and may not be overwritten; OSError.
     """
     if overwrite:
         temporary.replace(path)
     else:
         _link(temporary, path)
+    if not lasting:
+        return
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(folder)

@@ -45,7 +45,7 @@ class StoredArray:
 class Spool:
     """Values waiting in a file, to be copied into a container."""
 
-    file: BinaryIO
+    file: IO[bytes]
     shape: tuple[int, ...]
     stored: str
 

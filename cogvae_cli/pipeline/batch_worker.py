@@ -78,7 +78,9 @@ def work(
         turn = threading.Lock()
         for task in tasks:
             reporter = _Reporter(send, task.number)
-            pool.submit(_work, maker, task, Surroundings(reporter, DeviceTurn(turn, reporter), together), send)
+            pool.submit(
+                _work, maker, task, Surroundings(reporter, DeviceTurn(turn, reporter), together, lasting=False), send
+            )
 
 
 def _next(connection: Connection) -> Task | None:

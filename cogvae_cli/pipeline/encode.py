@@ -154,7 +154,8 @@ def _attempt(job: _Job, readers: Readers, notices: Notices, vae: VAE, check: Che
     start, overwrite = time.perf_counter(), job.options.overwrite
     with next(readers) as reader:
         run = _EncodeRun(vae, reader, job, notices)
-        with whole_file(job.output, overwrite=overwrite, inputs=reader.files) as part:
+        lasting = job.around.lasting
+        with whole_file(job.output, overwrite=overwrite, inputs=reader.files, lasting=lasting) as part:
             header = run.store(part, job.kind, job.choice, check)
             stored = part.stat().st_size
         return run.result(job.source, job.output, header, stored, time.perf_counter() - start)

@@ -24,6 +24,8 @@ class Surroundings:
     turn: Turn = field(default_factory=nullcontext)
     together: Together | None = None
     """Where it meets others that are encoded with it, in the place of the turn."""
+    lasting: bool = True
+    """Whether its output's name has to outlive a crash of the machine: not where somebody moves the file on."""
 
 
 def in_turn(items: Iterator[Item], turn: Turn) -> Generator[Item]:
