@@ -8,6 +8,7 @@ own estimates for the program's instructions; they tell two ways to compile one 
     python benchmarks/tpu_compile.py --sizes 720x480 --chips v5e --dtypes bfloat16
     python benchmarks/tpu_compile.py --tile 360x240 --sizes 720x480       one tile of each
     python benchmarks/tpu_compile.py --sharing 1,4 --sizes 720x480        a frame on one chip and shared by four
+    python benchmarks/tpu_compile.py --option xla_tpu_scoped_vmem_limit_kib=16384    otherwise than the product compiles
     JAX_OPTIMIZATION_LEVEL=O1 python benchmarks/tpu_compile.py ...        compiled in less time, to slower programs
 """
 
@@ -35,6 +36,7 @@ from cogvae_cli.model.config import VAEConfig  # noqa: E402
 from cogvae_cli.model.form import Form  # noqa: E402
 from cogvae_cli.model.memory import need  # noqa: E402
 from cogvae_cli.model.numerics import Numerics  # noqa: E402
+from cogvae_cli.model.programs import ON_TPU  # noqa: E402
 from cogvae_cli.model.sharding import shape_of  # noqa: E402
 from cogvae_cli.pipeline.options import TileOptions, parse_size  # noqa: E402
 from cogvae_cli.pipeline.plan import PARTS, Direction  # noqa: E402
@@ -139,7 +141,9 @@ def main() -> None:
     parser.add_argument("--directions", default="encode,decode")
     parser.add_argument("--dtypes", default="float32,bfloat16")
     parser.add_argument("--tile", default="off", help="WIDTHxHEIGHT: compile one tile instead of the whole frame")
+    parser.add_argument("--option", action="append", default=[], help="NAME=VALUE of the compiler; may be repeated")
     chosen = parser.parse_args()
+    ON_TPU.update(option.split("=", 1) for option in chosen.option)
     print(f"{time.strftime('%Y-%m-%d')}, jax {jax.__version__}, {os.cpu_count()} cores\n")
     for line in (HEADING, ["---"] * len(HEADING)):
         print(f"| {' | '.join(line)} |")

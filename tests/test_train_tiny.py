@@ -11,7 +11,7 @@ import pytest
 from media import LOSSLESS, numbered, read_numbers, write_numbered
 from random_weights import TINY, random_frames, random_latents, random_tensors
 from tiny_training.exporting import lowered
-from tiny_training.learning import FIRST_FRAME, Schedule, frame_weights, windows
+from tiny_training.learning import FIRST_FRAME, Schedule, frame_weights, unevenness, windows
 from tiny_training.media import MEDIA, Medium, pixels_of
 from tiny_training.run import COURSES, Stage
 from tiny_training.samples import PURE, Samples, Shape, ahead
@@ -131,6 +131,17 @@ def test_the_first_frame_of_a_clip_counts_for_less_and_an_image_for_one() -> Non
     np.testing.assert_allclose(counts.mean(), 1.0, rtol=1e-6)
     np.testing.assert_allclose(counts[1:], counts[1], rtol=0)
     np.testing.assert_allclose(counts[0], FIRST_FRAME * counts[1], rtol=1e-6)
+
+
+def test_a_first_frame_is_uneven_by_its_detail_and_not_by_its_colour() -> None:
+    error = np.random.default_rng(0).normal(size=(1, 9, 16, 24, 3)).astype(np.float32)
+    assert float(unevenness(jnp.asarray(error))) < 0.3  # chance
+    assert float(unevenness(jnp.asarray(error[:, :1]))) == 0
+    error[:, 0] /= 2
+    np.testing.assert_allclose(unevenness(jnp.asarray(error)), 20 * np.log10(2), atol=0.3)
+    error[:, 1:] += 1  # of another colour
+    np.testing.assert_allclose(unevenness(jnp.asarray(error)), 20 * np.log10(2), atol=0.3)
+    assert float(unevenness(jnp.asarray(error[:, ::-1]))) == 0
 
 
 def test_samples_prepared_ahead_come_in_order() -> None:

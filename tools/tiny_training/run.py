@@ -42,9 +42,16 @@ COURSES: Mapping[str, tuple[tuple[float, Shape], ...]] = {
         (0.12, Shape(2, 1, 256, window=16)),
         (0.13, Shape(4, 1, 160, flat=True)),
     ),
+    "clips": (
+        (0.48, Shape(1, 9, 160, window=12)),
+        (0.24, Shape(1, 17, 128, window=10)),
+        (0.16, Shape(1, 9, 160)),
+        (0.12, Shape(4, 1, 160, flat=True)),
+    ),
 }
 """Shares and shapes of the samples of a stage. Small crops teach sooner; large ones have the norm statistics of whole
-frames, and only they go on to a second chunk. A flat clip is to the network what one frame of it is."""
+frames, and only they go on to a second chunk. Images teach a clip's first frame, which has the most of the latents anyway:
+a stage without them comes last. A flat clip is to the network what one frame of it is."""
 
 EVERY = 20
 """Steps that a line of the log sums up."""
