@@ -50,8 +50,8 @@ COURSES: Mapping[str, tuple[tuple[float, Shape], ...]] = {
     ),
 }
 """Shares and shapes of the samples of a stage. Small crops teach sooner; large ones have the norm statistics of whole
-frames, and only they go on to a second chunk. Images teach a clip's first frame, which has the most of the latents anyway:
-a stage without them comes last. A flat clip is to the network what one frame of it is."""
+frames, and only they go on to a second chunk. Images teach a clip's first frame, which has the most of the latents
+anyway: a stage without them comes last. A flat clip is to the network what one frame of it is."""
 
 EVERY = 20
 """Steps that a line of the log sums up."""
