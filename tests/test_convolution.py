@@ -21,6 +21,7 @@ FORMS = {
     "as one": convolution._as_one,
     "as three planes": convolution._as_three_planes,
     "of three frames": convolution._of_three_frames,
+    "frame by frame": convolution._frame_by_frame,
     "to three frames": convolution._to_three_frames,
     "by fewer products": fewer_products.conv3d,
 }
@@ -65,12 +66,14 @@ def test_fewer_products_round_about_as_well_as_the_direct_sum(rng):
 @pytest.mark.parametrize(
     ("shape", "out", "looped", "convolutions"),
     [
-        ((1, 10, 16, 24, 64), 64, True, 32),
-        ((1, 10, 16, 25, 64), 64, False, 3),  # columns go in pairs
-        ((1, 10, 16, 24, 32), 64, False, 3),  # combining costs more than it saves
+        ((1, 10, 16, 24, 128), 128, True, 32),
+        ((1, 10, 16, 25, 128), 128, False, 3),  # columns go in pairs
+        ((1, 10, 16, 24, 64), 128, False, 3),  # combining costs more than it saves, compiling included
         ((1, 3, 6, 8, 512), 512, False, 3),
-        ((1, 10, 16, 24, 3), 64, False, 1),
+        ((1, 10, 16, 24, 32), 64, False, 1),
+        ((1, 4, 128, 128, 32), 16, True, 1),  # large frames, one after the other
         ((1, 10, 16, 24, 64), 3, False, 1),
+        ((1, 10, 16, 24, 16), 3, False, 1),
     ],
 )
 def test_the_cpu_takes_the_form_that_pays(shape, out, looped, convolutions, rng):

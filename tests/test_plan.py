@@ -117,6 +117,17 @@ sys.exit(code)
 """
 
 
+def test_narrow_networks_compile_plainly_unless_flags_say_otherwise(monkeypatch) -> None:
+    narrow, full = VAEConfig(block_out_channels=(16, 32, 32, 64), norm_num_groups=8), VAEConfig()
+    assert compile_cache.options_for(narrow) is None  # the tests' own flags set a level
+    monkeypatch.setenv("XLA_FLAGS", "")
+    assert compile_cache.options_for(full) is None
+    options = compile_cache.options_for(narrow)
+    assert options is not None
+    add = jax.jit(lambda x: x + 1.0).lower(1.0)
+    assert add.compile(dict(options))(1.0) == 2.0  # XLA knows them
+
+
 def test_a_second_start_takes_its_programs_from_disk(tmp_path) -> None:
     write_numbered(tmp_path / "in.mp4", 9, (64, 48), 24)
     environment = os.environ | {"COGVAE_CACHE": str(tmp_path / "cache")}

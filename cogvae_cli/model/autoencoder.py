@@ -25,7 +25,7 @@ from cogvae_cli.model.chunks import Part
 from cogvae_cli.model.config import SPACE, ModelSource, VAEConfig
 from cogvae_cli.model.form import Form
 from cogvae_cli.model.numerics import Numerics
-from cogvae_cli.model.programs import Figures, Program
+from cogvae_cli.model.programs import Figures, Options, Program
 from cogvae_cli.model.tiling import Grid, Tiling
 from cogvae_cli.model.vae import (
     Caches,
@@ -180,8 +180,7 @@ class VAE:
             return done
 
         if grid is None:
-            chunk, caches = step(frames, caches)
-            return chunk, caches
+            return step(frames, caches)
         tiles, caches = tiling.run(step, frames, caches, grid, SPACE)
         mean, logvar = (
             tiling.assemble([[getattr(tile, name) for tile in row] for row in tiles], grid=grid, scale=1)
@@ -203,8 +202,7 @@ class VAE:
             return done
 
         if grid is None:
-            chunk, caches = step(latents, caches)
-            return chunk, caches
+            return step(latents, caches)
         tiles, caches = tiling.run(step, latents, caches, grid, 1)
         frames = tiling.assemble([[tile.frames for tile in row] for row in tiles], grid=grid, scale=SPACE)
         return DecodedChunk(to_pixels(frames) if pixels else frames, _all_finite(tiles)), caches
@@ -219,13 +217,16 @@ class VAE:
     def _decode_chunks(self, pieces: Iterable[Float[ArrayLike, "B _ h w z"]]) -> Iterator[DecodedChunk]:
         return _one_ahead(functools.partial(self.decode_chunk, pixels=False), pieces, "frame")
 
-    def prepare(self, lengths: Mapping[Part, Sequence[int]], size: tuple[int, int]) -> dict[Part, list[Figures]]:
+    def prepare(
+        self, lengths: Mapping[Part, Sequence[int]], size: tuple[int, int], options: Options | None = None
+    ) -> dict[Part, list[Figures]]:
         """Compiles ahead, side by side, what a clip of that height and width needs; says what the compiler says.
 
         lengths: of each direction, the frames or latent frames of its first chunk and of later ones, if there are any.
+        options: of XLA's compiler, beside a platform's.
         """
         wanted = {part: self.form.programs(part, size, each) for part, each in lengths.items()}
-        programs.compile_ahead([program for found in wanted.values() for program in found])
+        programs.compile_ahead([program for found in wanted.values() for program in found], options)
         return {part: programs.compile_ahead(found) for part, found in wanted.items()}
 
     def _run(self, part: Part, chunk: ArrayLike, caches: Caches, *, raw: bool) -> Any:

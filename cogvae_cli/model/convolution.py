@@ -7,8 +7,10 @@ The form follows the platform compiled for (`lax.platform_dependent`), not the m
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -22,11 +24,16 @@ NONE, ONE = (0, 0), (1, 1)
 SAME: Padding = (ONE, ONE)
 """One zero on every side: a 3x3 kernel keeps the size."""
 
-_WIDE, _MANY = 64, 1024
-"""Channels, and pixels of all frames, from which on fewer products pay for combining what goes into them."""
+_WIDE, _MANY = 128, 1024
+"""Channels, and pixels of all frames, from which on fewer products pay for combining what goes into them. With 64
+channels they still do, but for what they take to compile."""
 
-_NARROW_IN, _NARROW_OUT = 16, 8
+_NARROW_IN, _NARROW_OUT = 32, 8
 """Channels in and out up to which three frames of them are cheaper to hold side by side than three sums to add."""
+
+_LARGE = 2**19
+"""Values of a frame from which on a CPU convolves frames one by one: what one frame takes stays nearer to the
+processor than what all of them take at once."""
 
 
 def conv2d(
@@ -64,10 +71,13 @@ def _on_cpu(x: jax.Array, kernel: jax.Array, *, precision: lax.Precision) -> jax
     pays = min(channels, kernel.shape[-1]) >= _WIDE and (frames - 2) * height * width >= _MANY and width % 2 == 0
     if pays:
         return fewer_products.conv3d(x, kernel, precision=precision)
-    if channels <= _NARROW_IN:
+    if kernel.shape[-1] <= min(channels, _NARROW_OUT):
+        return _to_three_frames(x, kernel, precision=precision)
+    if channels > _NARROW_IN:
+        return _as_three_planes(x, kernel, precision=precision)
+    if height * width * channels < _LARGE:
         return _of_three_frames(x, kernel, precision=precision)
-    form = _to_three_frames if kernel.shape[-1] <= _NARROW_OUT else _as_three_planes
-    return form(x, kernel, precision=precision)
+    return _frame_by_frame(x, kernel, precision=precision)
 
 
 def _as_one(x: jax.Array, kernel: jax.Array, *, precision: lax.Precision) -> jax.Array:
@@ -117,6 +127,17 @@ def _of_three_frames(x: jax.Array, kernel: jax.Array, *, precision: lax.Precisio
     return y.reshape(batch, frames, height, width, -1)
 
 
+def _frame_by_frame(x: jax.Array, kernel: jax.Array, *, precision: lax.Precision) -> jax.Array:
+    """The same, one frame after the other."""
+
+    def frame(first: jax.Array) -> jax.Array:
+        three = lax.dynamic_slice_in_dim(x, first, 3, axis=1)  # [B 3 H W I]
+        return _of_three_frames(three, kernel, precision=precision)[:, 0]
+
+    y: jax.Array = lax.map(frame, jnp.arange(x.shape[1] - 2))  # [T B H W O]
+    return y.swapaxes(0, 1)
+
+
 def _to_three_frames(x: jax.Array, kernel: jax.Array, *, precision: lax.Precision) -> jax.Array:
     """One 2-D convolution of every frame, of whose results each goes to another of three frames."""
     batch, frames, height, width, channels = x.shape
@@ -146,7 +167,10 @@ def doubling_conv(
     """Nearest-neighbour doubling of height and width, then a 3x3 convolution."""
     batch, frames, height, width, channels = x.shape
     if strips == 1:
-        y = upsampling_conv2d(x.reshape(batch * frames, height, width, channels), kernel, precision=precision)
+        form = functools.partial(upsampling_conv2d, precision=precision)
+        on_cpu = functools.partial(_one_by_one, form) if height * width * channels >= _LARGE else form
+        x = x.reshape(batch * frames, height, width, channels)
+        y: jax.Array = lax.platform_dependent(x, kernel, cpu=on_cpu, default=form)
         return y.reshape(batch, frames, 2 * height, 2 * width, -1)
     x = with_neighbours(x, strips)
     phases = [
@@ -181,6 +205,12 @@ def upsampling_conv2d(
     y = lax.concatenate([phase.reshape(1, count, height, width, -1) for phase in phases], 0)
     y = y.reshape(2, 2, count, height, width, -1).transpose(2, 3, 0, 4, 1, 5)  # [N H 2 W 2 O]
     return y.reshape(count, 2 * height, 2 * width, -1)
+
+
+def _one_by_one(form: Callable[[jax.Array, jax.Array], jax.Array], x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A 2-D convolution of frames [N H W I], one after the other."""
+    y: jax.Array = lax.map(lambda frame: form(frame[None], kernel)[0], x)
+    return y
 
 
 def _edge(phase: int) -> tuple[int, int]:

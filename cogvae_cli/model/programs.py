@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -30,6 +30,9 @@ it cuts the caches from them: more than twice the work memory, for the wait for 
 
 With half of the vector memory that it takes by default, each loop is written out half as far: programs compile in about
 half the time, to about 5 % more cycles by the compiler's own estimate (docs/performance.md)."""
+
+Options = Mapping[str, bool | str]
+"""Of XLA's compiler, by their names."""
 
 Place = Callable[[Any], Any]
 """Puts a tree of shapes on the devices that are compiled for."""
@@ -144,15 +147,15 @@ _READY: dict[Program, tuple[Any, Figures]] = {}
 _COMPILING = threading.Lock()
 
 
-def compile_ahead(programs: Iterable[Program]) -> list[Figures]:
+def compile_ahead(programs: Iterable[Program], options: Options | None = None) -> list[Figures]:
     """Compiles those that aren't yet, each in a thread of its own; says what the compiler says of all of them."""
     wanted = list(dict.fromkeys(programs))
     with _COMPILING:  # who comes second finds what he wants
         missing = [program for program in wanted if program not in _READY]
         if missing:
             with ThreadPoolExecutor(len(missing)) as pool:
-                found = list(pool.map(_compiled, [program.lower() for program in missing]))
-            _READY.update(zip(missing, found, strict=True))
+                found = [pool.submit(_compiled, program.lower(), options) for program in missing]
+            _READY.update(zip(missing, [each.result() for each in found], strict=True))
     return [_READY[program][1] for program in wanted]
 
 
@@ -169,9 +172,9 @@ def run(program: Program, params: Any, chunk: Any, caches: Any) -> Any:
     return compiled[0](params, chunk, caches)
 
 
-def _compiled(lowered: jax.stages.Lowered) -> tuple[Any, Figures]:
+def _compiled(lowered: jax.stages.Lowered, options: Options | None = None) -> tuple[Any, Figures]:
     start = time.perf_counter()
-    compiled: Any = lowered.compile()
+    compiled: Any = lowered.compile(dict(options) if options else None)
     seconds = time.perf_counter() - start
     memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
     return compiled, Figures(

@@ -16,6 +16,7 @@ import numpy as np
 from cogvae_cli.errors import UsageError
 from cogvae_cli.model.chunks import FRAMES, LENGTHS, decode_plan, encode_plan, latents_of
 from cogvae_cli.model.config import BUILT_IN, SPACE
+from cogvae_cli.pipeline.compile_cache import options_for
 from cogvae_cli.pipeline.device import device_name, named_memory_errors
 from cogvae_cli.pipeline.frames import padded_size
 from cogvae_cli.pipeline.models import obtain
@@ -117,7 +118,7 @@ def _timed(vae: VAE, part: Part, options: BenchOptions, progress: Progress, chec
     doing = "encoding" if part == "encoder" else "decoding"
     progress.phase(f"compiling for {doing} {size_text(size[1], size[0])}; it may take minutes")
     start = time.perf_counter()
-    figures = vae.prepare({part: plan[:2]}, size)
+    figures = vae.prepare({part: plan[:2]}, size, options_for(vae.config))
     check(figures)
     compiled = time.perf_counter() - start
     _clip(vae, part, chunks)

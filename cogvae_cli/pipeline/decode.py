@@ -20,6 +20,7 @@ from cogvae_cli.errors import LatentsError, UsageError
 from cogvae_cli.model.chunks import decode_plan, frames_of
 from cogvae_cli.model.config import SPACE
 from cogvae_cli.pipeline.clip_result import ClipResult
+from cogvae_cli.pipeline.compile_cache import options_for
 from cogvae_cli.pipeline.device import Compiling, check_decoded, named_memory_errors, one_ahead
 from cogvae_cli.pipeline.frames import crop
 from cogvae_cli.pipeline.importing import Family, ImportOptions, open_any
@@ -194,7 +195,7 @@ class _DecodeRun:
         padded = reader.shape[1] * SPACE, reader.shape[2] * SPACE
 
         def prepare(_: np.ndarray) -> None:
-            check(self._vae.prepare({"decoder": lengths}, padded))
+            check(self._vae.prepare({"decoder": lengths}, padded, options_for(self._vae.config)))
 
         compiling = Compiling(self._progress, size, "decoding", prepare)
         self._progress.begin(self._header.frames.count)

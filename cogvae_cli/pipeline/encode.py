@@ -19,6 +19,7 @@ from cogvae_cli import __version__
 from cogvae_cli.errors import UsageError
 from cogvae_cli.model.chunks import FRAMES, LENGTHS, latents_of, padded
 from cogvae_cli.model.config import DEFAULT_MODEL, SPACE
+from cogvae_cli.pipeline.compile_cache import options_for
 from cogvae_cli.pipeline.device import Compiling, check_encoded, named_memory_errors, one_ahead
 from cogvae_cli.pipeline.encode_options import KINDS as KINDS
 from cogvae_cli.pipeline.encode_options import EncodeOptions as EncodeOptions
@@ -235,7 +236,7 @@ class _EncodeRun:
         length, height, width = chunk.frames.shape[:3]
         expected = self._reader.expected_frames
         lengths = (length,) if expected is not None and expected <= length else (length, FRAMES)
-        check(self._vae.prepare({"encoder": lengths}, (height, width)))
+        check(self._vae.prepare({"encoder": lengths}, (height, width), options_for(self._vae.config)))
 
     def _in_turn(self, chunks: Iterable[Chunk]) -> Generator[Chunk]:
         ours = iter(chunks)

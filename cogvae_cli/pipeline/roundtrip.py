@@ -20,6 +20,7 @@ import numpy as np
 from cogvae_cli.errors import UsageError
 from cogvae_cli.model.chunks import FIRST_FRAMES, FRAMES, LATENTS, LENGTHS, latents_of, padded
 from cogvae_cli.model.config import BUILT_IN, DEFAULT_MODEL, TIME
+from cogvae_cli.pipeline.compile_cache import options_for
 from cogvae_cli.pipeline.device import (
     Compiling,
     check_decoded,
@@ -254,7 +255,7 @@ class _Roundtrip:
             "encoder": (length, FRAMES)[:programs],
             "decoder": (latents_of(length), LATENTS)[:programs],
         }
-        check(self._vae.prepare(lengths, (height, width)))
+        check(self._vae.prepare(lengths, (height, width), options_for(self._vae.config)))
 
     def _dispatch(self, chunk: Chunk) -> _Pending:
         from cogvae_cli.report.metrics import frame_errors
