@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from _pytest.mark import ParameterSet
 from doc_blocks import NOT_RUN, RUN, Block, blocks, pages
 from doc_runs import Place, lighter, place, run_block, run_python
 
@@ -27,11 +26,6 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def marked(page: str, value: object) -> ParameterSet:
-    """README's blocks belong to the default suite; those of docs/ carry the mark `docs`."""
-    return pytest.param(value, id=getattr(value, "name", page), marks=[] if page == "README.md" else [pytest.mark.docs])
-
-
 def chosen(language: str, runner: str) -> list[Block]:
     return [block for block in BLOCKS if block.language == language and block.has(runner)]
 
@@ -48,16 +42,16 @@ def test_every_block_is_run_or_marked():
             assert not block.text.startswith(COMMANDS), block.name
 
 
-@pytest.mark.parametrize("block", [marked(block.page, block) for block in chosen("sh", "default")])
+@pytest.mark.docs
+@pytest.mark.parametrize("block", chosen("sh", "default"), ids=lambda block: block.name)
 def test_documented_commands_run(block: Block, at: Place, folder: Path):
     run_block(block, "default", at, folder, lighter)
     if "--install-completion" in block.text:
         assert "cogvae" in (Path(at.environment["HOME"]) / ".bashrc").read_text()
 
 
-@pytest.mark.parametrize(
-    "page", [marked(page, page) for page in sorted({block.page for block in chosen("python", "default")})]
-)
+@pytest.mark.docs
+@pytest.mark.parametrize("page", sorted({block.page for block in chosen("python", "default")}))
 def test_documented_python_runs(page: str, at: Place, folder: Path):
     run_python([block for block in chosen("python", "default") if block.page == page], at, folder)
 

@@ -9,6 +9,7 @@ Module and parameter names are those of diffusers, so a path here is a key there
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,15 +27,17 @@ FIXED_EPS = 1e-6
 
 Cache = Float[Array, "B 2 H W C"] | None
 
+Rngs = nnx.Rngs | None
+"""Where random parameters come from; None: parameters that are shapes only, which take no time and no memory."""
+
 
 class Conv(nnx.Module):
     """Kernel and bias of a convolution: weight [T H W I O] or [H W I O], bias [O]."""
 
-    def __init__(self, shape: tuple[int, ...], *, numerics: Numerics, rngs: nnx.Rngs) -> None:
+    def __init__(self, shape: tuple[int, ...], *, numerics: Numerics, rngs: Rngs) -> None:
         self.precision = numerics.lax_precision
         self.strips = numerics.strips
-        init = nnx.initializers.lecun_normal()
-        self.weight = nnx.Param(init(rngs.params(), shape, numerics.array_dtype))
+        self.weight = nnx.Param(_kernel(shape, numerics.array_dtype, rngs))
         self.bias = nnx.Param(jnp.zeros(shape[-1:], numerics.array_dtype))
 
     def add_bias(self, y: Float[Array, "*axes O"]) -> Float[Array, "*axes O"]:
@@ -42,10 +45,16 @@ class Conv(nnx.Module):
         return y + jnp.expand_dims(self.bias[...], range(y.ndim - 1))
 
 
+def _kernel(shape: tuple[int, ...], dtype: Any, rngs: Rngs) -> Any:
+    if rngs is None:
+        return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
+    return nnx.initializers.lecun_normal()(rngs.params(), shape, dtype)
+
+
 class Pointwise(Conv):
     """1x1x1 convolution: a product over channels. It sees no other frame, so it has no cache."""
 
-    def __init__(self, c_in: int, c_out: int, *, numerics: Numerics, rngs: nnx.Rngs) -> None:
+    def __init__(self, c_in: int, c_out: int, *, numerics: Numerics, rngs: Rngs) -> None:
         super().__init__((1, 1, 1, c_in, c_out), numerics=numerics, rngs=rngs)
 
     def __call__(self, x: Float[Array, "B T H W I"]) -> Float[Array, "B T H W O"]:
@@ -61,7 +70,7 @@ class CausalConv3d(nnx.Module):
     Reference: diffusers CogVideoXCausalConv3d.
     """
 
-    def __init__(self, c_in: int, c_out: int, *, numerics: Numerics, rngs: nnx.Rngs) -> None:
+    def __init__(self, c_in: int, c_out: int, *, numerics: Numerics, rngs: Rngs) -> None:
         self.conv = Conv((3, 3, 3, c_in, c_out), numerics=numerics, rngs=rngs)
 
     def __call__(
@@ -78,7 +87,7 @@ class CausalConv3d(nnx.Module):
 class PointwiseCausalConv3d(nnx.Module):
     """The 1x1x1 case of a causal convolution, under the name that upstream gives its parameters."""
 
-    def __init__(self, c_in: int, c_out: int, *, numerics: Numerics, rngs: nnx.Rngs) -> None:
+    def __init__(self, c_in: int, c_out: int, *, numerics: Numerics, rngs: Rngs) -> None:
         self.conv = Pointwise(c_in, c_out, numerics=numerics, rngs=rngs)
 
     def __call__(self, x: Float[Array, "B T H W I"]) -> Float[Array, "B T H W O"]:
@@ -143,7 +152,7 @@ class SpatialNorm3D(nnx.Module):
     Reference: diffusers CogVideoXSpatialNorm3D (MoVQ, Zheng et al. 2022).
     """
 
-    def __init__(self, channels: int, z_channels: int, groups: int, *, numerics: Numerics, rngs: nnx.Rngs) -> None:
+    def __init__(self, channels: int, z_channels: int, groups: int, *, numerics: Numerics, rngs: Rngs) -> None:
         self.norm_layer = GroupNorm(channels, groups, eps=FIXED_EPS, numerics=numerics)
         self.conv_y = PointwiseCausalConv3d(z_channels, channels, numerics=numerics, rngs=rngs)
         self.conv_b = PointwiseCausalConv3d(z_channels, channels, numerics=numerics, rngs=rngs)
@@ -189,7 +198,7 @@ class Downsample(nnx.Module):
     Reference: diffusers CogVideoXDownsample3D.
     """
 
-    def __init__(self, channels: int, *, time: bool, numerics: Numerics, rngs: nnx.Rngs) -> None:
+    def __init__(self, channels: int, *, time: bool, numerics: Numerics, rngs: Rngs) -> None:
         self.time = time
         self.conv = Conv((3, 3, channels, channels), numerics=numerics, rngs=rngs)
 
@@ -215,7 +224,7 @@ class Upsample(nnx.Module):
     Reference: diffusers CogVideoXUpsample3D.
     """
 
-    def __init__(self, channels: int, *, time: bool, numerics: Numerics, rngs: nnx.Rngs) -> None:
+    def __init__(self, channels: int, *, time: bool, numerics: Numerics, rngs: Rngs) -> None:
         self.time = time
         self.conv = Conv((3, 3, channels, channels), numerics=numerics, rngs=rngs)
 
@@ -242,7 +251,7 @@ class ResnetBlock(nnx.Module):
     Reference: diffusers CogVideoXResnetBlock3D, without time embedding and dropout, which no released model has.
     """
 
-    def __init__(self, c_in: int, c_out: int, *, norm: NormMaker, numerics: Numerics, rngs: nnx.Rngs) -> None:
+    def __init__(self, c_in: int, c_out: int, *, norm: NormMaker, numerics: Numerics, rngs: Rngs) -> None:
         self.norm1 = norm(c_in)
         self.conv1 = CausalConv3d(c_in, c_out, numerics=numerics, rngs=rngs)
         self.norm2 = norm(c_out)

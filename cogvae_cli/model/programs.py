@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from cogvae_cli.model.chunks import FIRST_FRAMES, FIRST_LATENTS
 from cogvae_cli.model.config import SPACE
 from cogvae_cli.model.sharding import place_shapes
 from cogvae_cli.model.vae import Network, decode_step, encode_step
@@ -91,9 +92,10 @@ class Program:
         return self.new_caches() if self.later else None
 
     def new_caches(self) -> Any:
-        """The cache that comes out, as shapes."""
-        step = functools.partial(self._anywhere, **self._options)
-        _, caches = jax.eval_shape(step, self.network.shapes(), self.chunk, None)
+        """The cache that comes out, as shapes: after a chunk of any length those that the usual first one leaves."""
+        length = FIRST_FRAMES if self.network.part == "encoder" else FIRST_LATENTS
+        first = dataclasses.replace(self, length=length, later=False)  # which is traced anyway, and then not again
+        _, caches = self._anywhere.eval_shape(self.network.shapes(), first.chunk, None, **self._options)
         return caches
 
     def lower(self, place: Place = lambda tree: tree) -> jax.stages.Lowered:

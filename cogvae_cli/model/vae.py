@@ -29,6 +29,7 @@ from cogvae_cli.model.layers import (
     GroupNorm,
     NormMaker,
     ResnetBlock,
+    Rngs,
     SpatialNorm3D,
     Upsample,
 )
@@ -53,7 +54,7 @@ class Level(nnx.Module):
     Reference: diffusers CogVideoXDownBlock3D, CogVideoXMidBlock3D, CogVideoXUpBlock3D.
     """
 
-    def __init__(self, widths: Sequence[int], *, norm: NormMaker, numerics: Numerics, rngs: nnx.Rngs) -> None:
+    def __init__(self, widths: Sequence[int], *, norm: NormMaker, numerics: Numerics, rngs: Rngs) -> None:
         self.resnets = nnx.List(
             [ResnetBlock(a, b, norm=norm, numerics=numerics, rngs=rngs) for a, b in itertools.pairwise(widths)]
         )
@@ -79,7 +80,7 @@ class Encoder(nnx.Module):
     Reference: diffusers CogVideoXEncoder3D.
     """
 
-    def __init__(self, config: VAEConfig, numerics: Numerics, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: VAEConfig, numerics: Numerics, rngs: Rngs) -> None:
         widths = config.block_out_channels
         make = functools.partial(GroupNorm, groups=config.norm_num_groups, numerics=numerics)
         level = functools.partial(
@@ -116,7 +117,7 @@ class Decoder(nnx.Module):
     Reference: diffusers CogVideoXDecoder3D.
     """
 
-    def __init__(self, config: VAEConfig, numerics: Numerics, rngs: nnx.Rngs) -> None:
+    def __init__(self, config: VAEConfig, numerics: Numerics, rngs: Rngs) -> None:
         widths = config.block_out_channels[::-1]
         z = config.latent_channels
         norm = functools.partial(
@@ -163,8 +164,8 @@ class Network:
         count = strips.for_encoding(rows, chips) if self.part == "encoder" else strips.for_decoding(rows)
         return dataclasses.replace(self, numerics=dataclasses.replace(self.numerics, strips=count))
 
-    def build(self, rngs: nnx.Rngs) -> Encoder | Decoder:
-        """A module with random parameters."""
+    def build(self, rngs: Rngs) -> Encoder | Decoder:
+        """A module with random parameters, or with some that are shapes only."""
         make = Encoder if self.part == "encoder" else Decoder
         return make(self.config, self.numerics, rngs)
 
@@ -178,9 +179,9 @@ class Network:
 
 @functools.cache
 def _abstract(network: Network) -> tuple[nnx.GraphDef[Any], nnx.State[Any, Any]]:
-    module = nnx.eval_shape(lambda: network.build(nnx.Rngs(0)))
-    graph, state = nnx.split(module)
-    return graph, state
+    graph, state = nnx.split(network.build(None))
+    shape_of: Any = jax.ShapeDtypeStruct
+    return graph, jax.tree.map(lambda leaf: shape_of(leaf.shape, leaf.dtype), state)
 
 
 class EncodedChunk(NamedTuple):
