@@ -1,7 +1,6 @@
 """The fenced blocks of README.md and docs/*.md: which there are, and what runs each of them.
 
-A block of sh or python is run as it stands, line by line: README's by the default suite, those of docs/ by
-`pytest -m docs`. Unless a mark in front of it says else:
+A block of sh or python is run as it stands, line by line, by `pytest -m docs`. Unless a mark in front of it says else:
 
     <!-- run: long -->          by `pytest -m long`
     <!-- needs: torch -->       by `pytest -m parity`, whose extra has torch and diffusers

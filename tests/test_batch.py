@@ -19,7 +19,7 @@ from cogvae_cli.cli.main import main
 from cogvae_cli.io.fingerprint import sha256_of
 from cogvae_cli.io.latents import read_header
 
-pytestmark = pytest.mark.xdist_group("batch")
+pytestmark = pytest.mark.processes
 
 CLIPS = {"a/one.mp4": 9, "a/two.mp4": 17, "b/one.mkv": 9}
 BROKEN = b"this is no video, whatever its name"

@@ -23,7 +23,7 @@ from batch_runs import (
     write_clips,
 )
 
-pytestmark = pytest.mark.xdist_group("batch")
+pytestmark = pytest.mark.processes
 
 GOOD = {f"{'ab'[n % 2]}/{n:02}.mp4": 9 for n in range(12)}
 BAD = "a/bad.mp4"

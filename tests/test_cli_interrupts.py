@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from media import write_numbered
 
+pytestmark = pytest.mark.processes
+
 PATIENCE = 120.0
 
 

@@ -171,6 +171,7 @@ def test_progress_counts_whole_megabytes_and_never_backwards():
 QUICK = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}  # compiling is most of the time, and the numbers are no matter here
 
 
+@pytest.mark.processes
 def test_latents_name_the_commit_that_made_them_and_are_decoded_by_it_offline(package, tmp_path):
     tiny = package / "assets" / "tiny"
     files = {f"vae/{path.name}": path.read_bytes() for path in tiny.iterdir()}

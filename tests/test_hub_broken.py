@@ -32,6 +32,8 @@ from hub_files import (
 from hub_server import Hub, Repository, serving
 from safetensors.numpy import save
 
+pytestmark = pytest.mark.processes
+
 MIB = 2**20
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 LARGE = f"vae/{STEM}.safetensors"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs README's test command, in a fresh copy of the tree, on each supported Python that is found.
+# Runs README's test command and the mark `processes`, in a fresh copy of the tree, on each supported Python found.
 #
 #   tools/test_all_pythons.sh         each
 #   tools/test_all_pythons.sh ends    only the oldest and the newest found
@@ -43,7 +43,7 @@ status=0
 report=()
 for python in "${pythons[@]}"; do
     verdict=ok
-    CI_PYTHONS=one PYTHON=$python "$root/.ci/run" tests || { verdict=FAILED status=1; }
+    CI_PYTHONS=one PYTHON=$python "$root/.ci/run" tests processes || { verdict=FAILED status=1; }
     report+=("$("$python" -V): $verdict")
 done
 printf '\n--- Pythons\n'

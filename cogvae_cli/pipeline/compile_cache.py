@@ -67,11 +67,12 @@ def keep_programs() -> str | None:
 
 
 def options_for(config: VAEConfig) -> Options | None:
-    """Options of XLA's compiler for a network on this machine. XLA_FLAGS that set the same have the last word."""
+    """Options of XLA's compiler for a network on this machine. What the environment says of the same goes before."""
     import jax
 
     narrow = max(config.block_out_channels) < NARROW and jax.devices()[0].platform == "cpu"
     chosen = any(option in os.environ.get("XLA_FLAGS", "") for option in NARROW_ON_CPU)
+    chosen = chosen or bool(jax.config.jax_disable_most_optimizations)  # type: ignore[attr-defined]
     return NARROW_ON_CPU if narrow and not chosen else None
 
 
