@@ -208,6 +208,7 @@ def test_bounds_are_counts_or_sizes():
 
 
 @pytest.mark.parity
+@pytest.mark.filterwarnings("ignore:os.fork")  # JAX's, if it has run here before; the other process doesn't use it
 def test_torch_loads_batches_in_other_processes(files):
     import torch
 
