@@ -117,10 +117,31 @@ sys.exit(code)
 """
 
 
+ASKED = """
+from jax._src import xla_bridge
+from cogvae_cli.model.config import VAEConfig
+from cogvae_cli.model.numerics import Numerics
+from cogvae_cli.model.vae import Network
+
+for part in ("encoder", "decoder"):
+    Network(VAEConfig(), part, Numerics()).shapes()
+print(xla_bridge.backends_are_initialized())
+"""
+
+
+def test_who_asks_for_shapes_touches_no_device():
+    done = subprocess.run([sys.executable, "-c", ASKED], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["False"]
+
+
 def test_narrow_networks_compile_plainly_unless_flags_say_otherwise(monkeypatch) -> None:
     narrow, full = VAEConfig(block_out_channels=(16, 32, 32, 64), norm_num_groups=8), VAEConfig()
-    assert compile_cache.options_for(narrow) is None  # the tests' own flags set a level
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    assert compile_cache.options_for(narrow) is None
     monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    assert compile_cache.options_for(narrow) is None
+    monkeypatch.delenv("JAX_DISABLE_MOST_OPTIMIZATIONS")
     assert compile_cache.options_for(full) is None
     options = compile_cache.options_for(narrow)
     assert options is not None

@@ -9,7 +9,6 @@ Module and parameter names are those of diffusers, so a path here is a key there
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +27,7 @@ FIXED_EPS = 1e-6
 Cache = Float[Array, "B 2 H W C"] | None
 
 Rngs = nnx.Rngs | None
-"""Where random parameters come from; None: parameters that are shapes only, which take no time and no memory."""
+"""Where random parameters come from; None: zeros, of which `eval_shape` takes the shapes in less time."""
 
 
 class Conv(nnx.Module):
@@ -45,9 +44,9 @@ class Conv(nnx.Module):
         return y + jnp.expand_dims(self.bias[...], range(y.ndim - 1))
 
 
-def _kernel(shape: tuple[int, ...], dtype: Any, rngs: Rngs) -> Any:
+def _kernel(shape: tuple[int, ...], dtype: jnp.dtype, rngs: Rngs) -> jax.Array:
     if rngs is None:
-        return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
+        return jnp.zeros(shape, dtype)
     return nnx.initializers.lecun_normal()(rngs.params(), shape, dtype)
 
 

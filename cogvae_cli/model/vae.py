@@ -165,7 +165,7 @@ class Network:
         return dataclasses.replace(self, numerics=dataclasses.replace(self.numerics, strips=count))
 
     def build(self, rngs: Rngs) -> Encoder | Decoder:
-        """A module with random parameters, or with some that are shapes only."""
+        """A module with random parameters; with constant ones where no `rngs` are given."""
         make = Encoder if self.part == "encoder" else Decoder
         return make(self.config, self.numerics, rngs)
 
@@ -179,9 +179,9 @@ class Network:
 
 @functools.cache
 def _abstract(network: Network) -> tuple[nnx.GraphDef[Any], nnx.State[Any, Any]]:
-    graph, state = nnx.split(network.build(None))
-    shape_of: Any = jax.ShapeDtypeStruct
-    return graph, jax.tree.map(lambda leaf: shape_of(leaf.shape, leaf.dtype), state)
+    module = nnx.eval_shape(lambda: network.build(None))
+    graph, state = nnx.split(module)
+    return graph, state
 
 
 class EncodedChunk(NamedTuple):

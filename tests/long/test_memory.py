@@ -60,6 +60,7 @@ def clips(tmp_path_factory) -> tuple[Path, Path]:
 def test_encoding_490_frames_takes_the_memory_of_49(clips, tmp_path):
     output = tmp_path / "z.npz"
     seen = peaks("encode", *clips, output)
+    print(seen)  # noqa: T201 - `pytest -rP` shows it
     assert seen["long"] <= seen["short"] * GROWTH + output.stat().st_size, seen  # of the long clip: 16 MB
 
 
@@ -67,6 +68,7 @@ def test_a_report_of_490_frames_takes_the_memory_of_49(tmp_path):
     """Of smaller frames, for both networks run."""
     clips = [write_numbered(tmp_path / f"{frames}.mp4", frames, (192, 112)) for frames in (49, 490)]
     seen = peaks("roundtrip", *clips, tmp_path / "r.html")
+    print(seen)  # noqa: T201 - `pytest -rP` shows it
     assert seen["long"] <= seen["short"] * GROWTH, seen
 
 
@@ -75,4 +77,5 @@ def test_decoding_490_frames_takes_the_memory_of_49(clips, tmp_path):
     for clip, path in zip(clips, latents, strict=True):
         encode_file(clip, path, model="tiny")
     seen = peaks("decode", *latents, tmp_path / "out.mp4")
+    print(seen)  # noqa: T201 - `pytest -rP` shows it
     assert seen["long"] <= seen["short"] * GROWTH, seen
